@@ -1,0 +1,1 @@
+"""Hallmark: a complete, self-hosted Sigstore in one package."""

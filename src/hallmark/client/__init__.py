@@ -1,0 +1,1 @@
+"""The client: sign, verify, and the services over HTTP."""

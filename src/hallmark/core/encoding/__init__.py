@@ -1,0 +1,1 @@
+"""Codecs that the wire formats share."""

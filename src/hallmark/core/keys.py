@@ -1,0 +1,134 @@
+"""Public keys: parse, identify, check signatures (RFC 5280 SubjectPublicKeyInfo; PEM per RFC 7468)."""
+
+import hashlib
+from typing import Final
+
+import msgspec
+from cryptography.exceptions import InvalidSignature as CryptographyInvalidSignature
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_public_key,
+)
+
+from hallmark.core.algorithms import DEFAULT_ALGORITHMS, Algorithm, HashAlgorithm
+from hallmark.errors import InvalidSignature, MalformedInput
+
+KeyObject = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+
+MAX_PUBLIC_KEY_BYTES: Final = 16 * 1024
+
+_HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+}
+_ECDSA: Final = {name: ec.ECDSA(value) for name, value in _HASHES.items()}
+_PREHASHED: Final = {name: Prehashed(value) for name, value in _HASHES.items()}
+_ECDSA_PREHASHED: Final = {name: ec.ECDSA(value) for name, value in _PREHASHED.items()}
+
+
+class PublicKey(msgspec.Struct, frozen=True):
+    """A public key of a kind the registry knows, its DER SubjectPublicKeyInfo and its default algorithm."""
+
+    key: KeyObject
+    spki: bytes
+    algorithm: Algorithm
+
+    def verify(
+        self, signature: bytes, message: bytes, *, hash_algorithm: HashAlgorithm | None = None
+    ) -> None:
+        """Check a signature over `message`; raises `InvalidSignature`.
+
+        The key's default hash applies unless another is named; Ed25519 is pure Ed25519.
+        """
+        chosen = hash_algorithm or self.algorithm.hash
+        try:
+            if isinstance(self.key, ed25519.Ed25519PublicKey):
+                self.key.verify(signature, message)
+            elif isinstance(self.key, ec.EllipticCurvePublicKey):
+                self.key.verify(signature, message, _ECDSA[_name(chosen)])
+            else:
+                self.key.verify(signature, message, padding.PKCS1v15(), _HASHES[_name(chosen)])
+        except CryptographyInvalidSignature:
+            raise InvalidSignature("the signature does not verify with the key") from None
+
+    def verify_digest(
+        self, signature: bytes, digest: bytes, *, hash_algorithm: HashAlgorithm | None = None
+    ) -> None:
+        """Check a signature from the digest of the message; raises `InvalidSignature`.
+
+        Ed25519 signs messages, not digests: it is refused here.
+        """
+        chosen = hash_algorithm or self.algorithm.hash
+        if chosen is None or isinstance(self.key, ed25519.Ed25519PublicKey):
+            raise InvalidSignature("an Ed25519 signature cannot be checked from a digest")
+        if len(digest) != chosen.size:
+            raise InvalidSignature(f"a {chosen.name} digest has {chosen.size} bytes, not {len(digest)}")
+        try:
+            if isinstance(self.key, ec.EllipticCurvePublicKey):
+                self.key.verify(signature, digest, _ECDSA_PREHASHED[chosen.name])
+            else:
+                self.key.verify(signature, digest, padding.PKCS1v15(), _PREHASHED[chosen.name])
+        except CryptographyInvalidSignature:
+            raise InvalidSignature("the signature does not verify with the key") from None
+
+    @property
+    def key_id(self) -> bytes:
+        """SHA-256 of the SubjectPublicKeyInfo: the log id of CT logs and of ECDSA Rekor logs."""
+        return hashlib.sha256(self.spki).digest()
+
+    def to_pem(self) -> str:
+        """Print the key as PEM `PUBLIC KEY`."""
+        return self.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
+
+
+def parse_public_key(der: bytes) -> PublicKey:
+    """Read a DER SubjectPublicKeyInfo; raises `MalformedInput`, also for kinds the registry does not know."""
+    if len(der) > MAX_PUBLIC_KEY_BYTES:
+        raise MalformedInput(f"a public key of {len(der)} bytes is too large", code="malformed_key")
+    try:
+        return wrap_public_key(load_der_public_key(der), der)
+    except (ValueError, UnsupportedAlgorithm):
+        raise MalformedInput("the bytes are not a DER public key", code="malformed_key") from None
+
+
+def parse_public_key_pem(pem: bytes) -> PublicKey:
+    """Read a PEM public key (`PUBLIC KEY` or `RSA PUBLIC KEY`); raises `MalformedInput`."""
+    if len(pem) > 2 * MAX_PUBLIC_KEY_BYTES:
+        raise MalformedInput(f"a public key of {len(pem)} bytes is too large", code="malformed_key")
+    try:
+        return wrap_public_key(load_pem_public_key(pem))
+    except (ValueError, UnsupportedAlgorithm):
+        raise MalformedInput("the text is not a PEM public key", code="malformed_key") from None
+
+
+def wrap_public_key(key: object, spki: bytes | None = None) -> PublicKey:
+    """Wrap a key object of the cryptography library.
+
+    Raises `MalformedInput` with code `weak_key` for a curve or modulus size outside the registry.
+    """
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        kind = ("ecdsa", key.curve.name)
+    elif isinstance(key, rsa.RSAPublicKey):
+        kind = ("rsa", str(key.key_size))
+    elif isinstance(key, ed25519.Ed25519PublicKey):
+        kind = ("ed25519", "ed25519")
+    else:
+        raise MalformedInput(f"keys of kind {type(key).__name__} are not supported", code="weak_key")
+    algorithm = DEFAULT_ALGORITHMS.get(kind)
+    if algorithm is None:
+        raise MalformedInput(f"a {kind[0]} key with {kind[1]} is not allowed", code="weak_key")
+    der = spki or key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return PublicKey(key, der, algorithm)
+
+
+def _name(chosen: HashAlgorithm | None) -> str:
+    if chosen is None:
+        raise InvalidSignature("the key needs a hash algorithm")
+    return chosen.name

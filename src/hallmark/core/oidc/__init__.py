@@ -1,0 +1,1 @@
+"""OpenID Connect tokens and the identities they prove."""

@@ -1,0 +1,1 @@
+"""Certificates: extensions, profile, chains, signed certificate timestamps."""

@@ -1,0 +1,1 @@
+"""What must hold, evaluated over verified results only."""

@@ -1,0 +1,1 @@
+"""The append-only log engine under every log of an instance."""

@@ -1,0 +1,1 @@
+"""The signature transparency log (Rekor)."""

@@ -1,0 +1,1 @@
+"""The TUF repository that publishes what to trust."""

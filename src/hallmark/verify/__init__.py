@@ -1,0 +1,1 @@
+"""Decide whether a bundle is true. Pure and offline."""
