@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from hallmark.core.checkpoint import Checkpoint
+from hallmark.core.tiles import TileId
 
 Clock = Callable[[], datetime]
 """Tells the time: an aware UTC `datetime`."""
@@ -72,6 +73,22 @@ class KeyPair(Protocol):
 
     def sign(self, message: bytes) -> bytes:
         """Sign a message."""
+        ...
+
+
+class LogReads(Protocol):
+    """The reading side of a log: always the newest committed tree, for whoever was just answered."""
+
+    def checkpoint(self) -> bytes:
+        """Read the newest signed checkpoint."""
+        ...
+
+    def tile(self, tile: TileId) -> bytes:
+        """Read a hash tile or an entry bundle; raises `NotFound`."""
+        ...
+
+    def entry(self, index: int) -> Appended:
+        """Read an entry as its append would be answered now; raises `NotFound`."""
         ...
 
 
@@ -168,7 +185,10 @@ class HeadStore(Protocol):
         ...
 
     def set_applied(self, size: int, edge: tuple[bytes, ...]) -> None:
-        """Note that everything below `size` is published and durable, and drop it from the staged commits."""
+        """Note that everything below `size` is published and durable, and drop it from the staged commits.
+
+        A smaller size than the one noted changes nothing: a slow publisher was overtaken.
+        """
         ...
 
     def set_frozen(self, checkpoint: bytes) -> None:

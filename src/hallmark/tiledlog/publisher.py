@@ -53,10 +53,7 @@ class Publisher:
         was restored from an older copy or damaged, and to go on would fork the log.
         """
         head = self._store.head()
-        try:
-            published = self._signer.verify(self._objects.get(CHECKPOINT))
-        except NotFound:
-            published = None
+        published = self._read_published()
         if published is not None:
             self._check_published(published, head)
         while self.publish():
@@ -92,6 +89,9 @@ class Publisher:
 
     def _write_checkpoint(self, note: bytes) -> None:
         stated = self._signer.verify(note)
+        published = self._read_published()
+        if published is not None and published.size > stated.size:
+            return  # another publisher was faster; a checkpoint never goes back
         self._objects.replace(CHECKPOINT, self._cosign(note, stated) if self._cosign else note)
         self._published = note
 
@@ -99,6 +99,12 @@ class Publisher:
         for tile in _tiles(applied, size):
             if tile.width == TILE_WIDTH:
                 self._objects.delete_folder(partial_folder(tile, self._format.folder))
+
+    def _read_published(self) -> Checkpoint | None:
+        try:
+            return self._signer.verify(self._objects.get(CHECKPOINT))
+        except NotFound:
+            return None
 
     def _check_published(self, published: Checkpoint, head: LogHead) -> None:
         hint = (

@@ -83,7 +83,9 @@ def read_key(path: Path) -> SoftwareKey:
             f"the key file {path} holds no private key", code="damaged_state", hint=_RESTORE
         ) from None
     if not isinstance(key, PrivateKey):
-        raise ConfigurationError(f"the key in {path} is of a kind that is not supported", code="damaged_state")
+        raise ConfigurationError(
+            f"the key in {path} is of a kind that is not supported", code="damaged_state"
+        )
     return SoftwareKey(key)
 
 

@@ -123,7 +123,8 @@ class MemoryHeadStore:
     def set_applied(self, size: int, edge: tuple[bytes, ...]) -> None:
         """Note what is published and drop its staged commits."""
         with self._lock:
-            self._head = msgspec.structs.replace(self.head(), applied=size, applied_edge=edge)
+            if size > self.head().applied:
+                self._head = msgspec.structs.replace(self.head(), applied=size, applied_edge=edge)
             self._staged = tuple(item for item in self._staged if item.end > size)
 
     def set_frozen(self, checkpoint: bytes) -> None:

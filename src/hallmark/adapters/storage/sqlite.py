@@ -204,7 +204,9 @@ class _SqliteTransaction:
 
     def set_applied(self, size: int, edge: tuple[bytes, ...]) -> None:
         """See `HeadStore.set_applied`."""
-        self._db.execute("UPDATE head SET applied = ?, applied_edge = ?", (size, b"".join(edge)))
+        self._db.execute(
+            "UPDATE head SET applied = ?, applied_edge = ? WHERE applied < ?", (size, b"".join(edge), size)
+        )
         self._db.execute("DELETE FROM staged WHERE end <= ?", (size,))
         self._db.execute("COMMIT")
 
