@@ -4,7 +4,8 @@ TimeStampReq  ::= SEQUENCE { version, messageImprint, reqPolicy OPTIONAL, nonce 
                              certReq DEFAULT FALSE, extensions [0] OPTIONAL }
 TimeStampResp ::= SEQUENCE { status PKIStatusInfo, timeStampToken ContentInfo OPTIONAL }
 TSTInfo       ::= SEQUENCE { version, policy, messageImprint, serialNumber, genTime, accuracy OPTIONAL,
-                             ordering DEFAULT FALSE, nonce OPTIONAL, tsa [0] OPTIONAL, extensions [1] OPTIONAL }
+                             ordering DEFAULT FALSE, nonce OPTIONAL, tsa [0] OPTIONAL,
+                             extensions [1] OPTIONAL }
 
 Trust comes from the chain that the caller gives. Certificates inside a token are ignored: most tokens
 carry none, and those that do prove nothing with them.
@@ -195,7 +196,10 @@ class Timestamp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerifiedTimestamp(msgspec.Struct, frozen=True, kw_only=True):
-    """A message existed at `time`, says the authority whose certificate has the SHA-256 `certificate_digest`."""
+    """A message existed at `time`, says `authority`.
+
+    `authority` is the subject of the certificate that signed, `certificate_digest` the SHA-256 of its DER.
+    """
 
     time: datetime
     hash_algorithm: HashAlgorithm
@@ -259,7 +263,7 @@ def parse_request(der: bytes) -> TimestampRequest:
 def parse_timestamp(response: bytes) -> Timestamp:
     """Read a granted TimeStampResp without believing it.
 
-    Raises `MalformedInput`, and `InvalidTimestamp` (`timestamp_rejected`) when the authority did not grant it.
+    Raises `MalformedInput`, and `InvalidTimestamp` (`timestamp_rejected`) when it was not granted.
     """
     if len(response) > MAX_RESPONSE_BYTES:
         raise MalformedInput(f"a timestamp of {len(response)} bytes is too large", code="malformed_timestamp")

@@ -83,7 +83,7 @@ def check_tsa_chain(chain: tuple[bytes, ...]) -> TsaChain:
     certificates = [_parse_certificate(der) for der in chain]
     try:
         return _check(chain[0], certificates)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise MalformedInput("a certificate of the timestamp authority does not parse") from None
 
 

@@ -1,4 +1,4 @@
-"""The certificates of a new timestamp authority: a root and the leaf that signs tokens (RFC 3161 section 2.3)."""
+"""The certificates of a new timestamp authority: a root, and the leaf that signs (RFC 3161 section 2.3)."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 BACKDATED: Final = timedelta(hours=1)
-"""How far before its making a certificate begins: a timestamp has whole seconds and must not fall before it."""
+"""How long before its making a certificate begins; no timestamp, cut to seconds, may fall before it."""
 
 ROOT_LIFETIME: Final = timedelta(days=3650)
 LEAF_LIFETIME: Final = timedelta(days=3650)
