@@ -13,6 +13,7 @@ import msgspec
 
 from hallmark.core.algorithms import ALGORITHMS_BY_NUMBER, Algorithm, parse_key_details
 from hallmark.core.encoding.protojson import parse_bytes
+from hallmark.core.entries.hashedrekord import HashedRekordV002
 from hallmark.errors import MalformedInput
 
 
@@ -22,14 +23,6 @@ class Verifier(msgspec.Struct, frozen=True):
     der: bytes
     is_certificate: bool
     algorithm: Algorithm
-
-
-class HashedRekordRequest(msgspec.Struct, frozen=True):
-    """A digest, the signature over it, and its verifier."""
-
-    digest: bytes
-    signature: bytes
-    verifier: Verifier
 
 
 class _RawBytes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,7 +52,7 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _DECODER: Final = msgspec.json.Decoder(_Strict)
 
 
-def parse_create_entry(body: bytes) -> HashedRekordRequest:
+def parse_create_entry(body: bytes) -> HashedRekordV002:
     """Read a request to add an entry.
 
     Raises `MalformedInput`: code `malformed_json` for what is no such message at all, `unsupported_entry` for
@@ -74,7 +67,7 @@ def parse_create_entry(body: bytes) -> HashedRekordRequest:
             if raw is not None and raw.rawBytes and request.digest and request.signature.content:
                 algorithm = parse_key_details(verifier.keyDetails)
                 chosen = Verifier(raw.rawBytes, certificate is not None, algorithm)
-                return HashedRekordRequest(request.digest, request.signature.content, chosen)
+                return _hashedrekord(request.digest, request.signature.content, chosen)
     except msgspec.ValidationError:
         pass  # another spelling, or a reason that the slower way names
     except msgspec.DecodeError as error:
@@ -82,7 +75,17 @@ def parse_create_entry(body: bytes) -> HashedRekordRequest:
     return _parse_slowly(body)
 
 
-def _parse_slowly(body: bytes) -> HashedRekordRequest:
+def _hashedrekord(digest: bytes, signature: bytes, verifier: Verifier) -> HashedRekordV002:
+    return HashedRekordV002(
+        digest=digest,
+        signature=signature,
+        algorithm=verifier.algorithm,
+        verifier=verifier.der,
+        is_certificate=verifier.is_certificate,
+    )
+
+
+def _parse_slowly(body: bytes) -> HashedRekordV002:
     message = _Fields(_load(body), "the request")
     known = {"hashedRekordRequestV002", "dsseRequestV002"}
     message.only(known)
@@ -94,13 +97,13 @@ def _parse_slowly(body: bytes) -> HashedRekordRequest:
     return _parse_hashedrekord(message.message("hashedRekordRequestV002"))
 
 
-def _parse_hashedrekord(request: "_Fields") -> HashedRekordRequest:
+def _parse_hashedrekord(request: "_Fields") -> HashedRekordV002:
     request.only({"digest", "signature"})
     signature = request.message("signature")
     signature.only({"content", "verifier"})
     content = signature.bytes("content")
     verifier = parse_verifier(signature.message("verifier"))
-    return HashedRekordRequest(request.bytes("digest"), content, verifier)
+    return _hashedrekord(request.bytes("digest"), content, verifier)
 
 
 def parse_verifier(message: "_Fields") -> Verifier:

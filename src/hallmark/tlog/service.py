@@ -8,13 +8,12 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from hallmark.core.algorithms import Algorithm
-from hallmark.core.entries.hashedrekord import hashedrekord_v002_body
+from hallmark.core.entries.hashedrekord import HashedRekordV002
 from hallmark.core.keys import KeyObject, key_algorithm, verify_digest
 from hallmark.errors import InvalidSignature, MalformedInput
 from hallmark.ports import Appended, LogAppender, LogReads
 from hallmark.tiledlog.commit import fixed_leaf
 from hallmark.tlog.config import TlogConfig
-from hallmark.tlog.requests import HashedRekordRequest, Verifier
 
 _OVERHEAD: Final = 256
 
@@ -28,22 +27,14 @@ class TlogService:
         self.log_id = log_id
         self.config = config
 
-    async def add_hashedrekord(self, request: HashedRekordRequest) -> Appended:
+    async def add_hashedrekord(self, entry: HashedRekordV002) -> Appended:
         """Check the entry and append it.
 
         Raises `MalformedInput` or `InvalidSignature` with the code of the check that failed, and whatever
         `LogAppender.append` raises.
         """
-        verifier = request.verifier
-        _check_signature(request, _load_key(verifier), self._allowed(verifier.algorithm))
-        leaf = hashedrekord_v002_body(
-            request.digest,
-            verifier.algorithm.hash,
-            request.signature,
-            verifier.algorithm.key_details,
-            certificate=verifier.der if verifier.is_certificate else None,
-            public_key=None if verifier.is_certificate else verifier.der,
-        )
+        _check_signature(entry, _load_key(entry), self._allowed(entry.algorithm))
+        leaf = entry.to_bytes()
         key = hashlib.sha256(leaf).digest()
         return await self._log.append(key, fixed_leaf(leaf), size=2 * len(leaf) + _OVERHEAD)
 
@@ -53,18 +44,18 @@ class TlogService:
         return algorithm
 
 
-def _load_key(verifier: Verifier) -> KeyObject:
+def _load_key(entry: HashedRekordV002) -> KeyObject:
     """Load the verifier's key and check that it is what its key details say."""
     try:
-        if verifier.is_certificate:
-            key = x509.load_der_x509_certificate(verifier.der).public_key()
+        if entry.is_certificate:
+            key = x509.load_der_x509_certificate(entry.verifier).public_key()
         else:
-            key = load_der_public_key(verifier.der)  # type: ignore[assignment]  # narrowed by key_algorithm
+            key = load_der_public_key(entry.verifier)  # type: ignore[assignment]  # narrowed by key_algorithm
     except (ValueError, UnsupportedAlgorithm):
-        what = "certificate" if verifier.is_certificate else "public key"
+        what = "certificate" if entry.is_certificate else "public key"
         raise MalformedInput(f"the verifier's {what} is not DER", code="malformed_verifier") from None
     known, default = key_algorithm(key)
-    named = verifier.algorithm
+    named = entry.algorithm
     if (named.key_type, named.parameter) != (default.key_type, default.parameter):
         raise MalformedInput(
             f"the verifier's key is of {default.key_details}, not {named.key_details}",
@@ -73,14 +64,14 @@ def _load_key(verifier: Verifier) -> KeyObject:
     return known
 
 
-def _check_signature(request: HashedRekordRequest, key: KeyObject, algorithm: Algorithm) -> None:
-    size = algorithm.hash.size if algorithm.hash else 0
-    if len(request.digest) != size:
+def _check_signature(entry: HashedRekordV002, key: KeyObject, algorithm: Algorithm) -> None:
+    size = entry.hash_algorithm.size
+    if len(entry.digest) != size:
         raise MalformedInput(
-            f"the digest has {len(request.digest)} bytes, not the {size} of {algorithm.key_details}",
+            f"the digest has {len(entry.digest)} bytes, not the {size} of {algorithm.key_details}",
             code="wrong_digest_length",
         )
     try:
-        verify_digest(key, request.signature, request.digest, algorithm.hash)
+        verify_digest(key, entry.signature, entry.digest, entry.hash_algorithm)
     except InvalidSignature:
         raise InvalidSignature("the signature does not verify over the digest") from None
