@@ -9,6 +9,7 @@ from hallmark.adapters.keys.file import read_key
 from hallmark.adapters.storage.filesystem import FileObjectStore
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
 from hallmark.core.x509.tile_leaf import merkle_tree_leaf_of, split_tile_leaves
+from hallmark.ctlog.signer import CtLogSigner
 from hallmark.ports import CheckpointSigner, Clock
 from hallmark.tiledlog.publisher import Publisher
 from hallmark.tiledlog.reader import LogReader
@@ -34,18 +35,19 @@ class OpenLog(msgspec.Struct, frozen=True):
 
     def reader(self) -> LogReader:
         """Open the reading side."""
-        return LogReader(self.store(), self._objects(), self.records)
+        return LogReader(self.store(), self.objects(), self.records)
 
     def publisher(self) -> tuple[Publisher, SqliteHeadStore]:
         """Open the publisher, and the database it uses."""
         store = self.store()
-        return Publisher(store, self._objects(), self.signer, self.records), store
+        return Publisher(store, self.objects(), self.signer, self.records), store
 
     def sequencer(self, clock: Clock, on_failure: Callable[[BaseException], None]) -> Sequencer:
         """Open the writing side."""
         return Sequencer(self.store(), self.signer, clock, on_failure=on_failure)
 
-    def _objects(self) -> FileObjectStore:
+    def objects(self) -> FileObjectStore:
+        """Open the published objects."""
         return FileObjectStore(self.layout.public(self.name))
 
 
@@ -53,3 +55,9 @@ def open_tlog(layout: Layout, instance: InstanceFile) -> tuple[OpenLog, NoteSign
     """Open the signature log; its origin is the public host name, because clients derive it so."""
     signer = NoteSigner(instance.public_host, read_key(layout.key("tlog")))
     return OpenLog("tlog", layout, signer, TLOG_TILES), signer
+
+
+def open_ctlog(layout: Layout, instance: InstanceFile) -> OpenLog:
+    """Open the certificate transparency log."""
+    signer = CtLogSigner(instance.ctlog_origin, read_key(layout.key("ctlog")))
+    return OpenLog("ctlog", layout, signer, STATIC_CT)
