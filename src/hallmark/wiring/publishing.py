@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
+from hallmark.errors import Overloaded
 from hallmark.tiledlog.publisher import Publisher
 from hallmark.wiring.logs import OpenLog
 
@@ -31,10 +32,11 @@ class Publishing:
         self._chore = chore
         self._on_failure = on_failure
         self._stopping = threading.Event()
+        self._complaint = ""
         self._thread = threading.Thread(target=self._run, name="publishing", daemon=True)
 
     def recover(self) -> None:
-        """Bring every log's published objects up to its head; raises `TrustError` for a log that must stop."""
+        """Bring every log's objects up to its head; raises `TrustError` for a log that must not go on."""
         for publisher, _ in self._publishers:
             publisher.recover()
 
@@ -61,6 +63,14 @@ class Publishing:
             self._on_failure(error)
 
     def _publish(self) -> None:
-        for publisher, store in self._publishers:
-            while publisher.publish():
-                store.compact()
+        """Publish every log; what cannot be written now waits in the database for a later pass."""
+        try:
+            for publisher, store in self._publishers:
+                while publisher.publish():
+                    store.compact()
+        except (OSError, Overloaded) as error:
+            if str(error) != self._complaint:
+                logger.error("cannot publish for now: %s", error)
+            self._complaint = str(error)
+        else:
+            self._complaint = ""
