@@ -1,41 +1,27 @@
-"""Certificates of issuers that a CT log's entries refer to, one file each, named by fingerprint."""
+"""Issuers' certificates of a CT log, as objects named by their fingerprint (static-ct-api)."""
 
-import os
-import secrets
-from pathlib import Path
+from hallmark.errors import NotFound
+from hallmark.ports import ObjectStore
 
 
-class DirectoryIssuers:
-    """Issuers' certificates in a directory, `<sha256 in hex>`; a web server can serve it as it is."""
+class ObjectIssuerStore:
+    """Certificates below `issuer/` of an object store (`ctlog.service.IssuerStore`)."""
 
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self._directory = directory
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
 
     def put_issuer(self, fingerprint: bytes, certificate: bytes) -> None:
-        """Store a certificate; when this returns, it is on the disk."""
-        path = self._directory / fingerprint.hex()
-        if path.exists():
-            return
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        with draft.open("wb") as file:
-            file.write(certificate)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-        _sync_directory(self._directory)
+        """Store a certificate durably; one that is there already costs one read."""
+        if self.get_issuer(fingerprint) != certificate:
+            self._objects.replace(_path(fingerprint), certificate)
 
     def get_issuer(self, fingerprint: bytes) -> bytes | None:
-        """Find a certificate."""
+        """Find a certificate by its SHA-256."""
         try:
-            return (self._directory / fingerprint.hex()).read_bytes()
-        except FileNotFoundError:
+            return self._objects.get(_path(fingerprint))
+        except NotFound:
             return None
 
 
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _path(fingerprint: bytes) -> str:
+    return f"issuer/{fingerprint.hex()}"
