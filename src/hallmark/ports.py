@@ -3,11 +3,15 @@
 Each protocol's paragraph is its contract: an adapter that breaks it breaks the promises of the logs.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
+
+from hallmark.core.checkpoint import Checkpoint
+from hallmark.core.tiles import TileId
 
 Clock = Callable[[], datetime]
 """Tells the time: an aware UTC `datetime`."""
@@ -21,7 +25,7 @@ class Finalized(msgspec.Struct, frozen=True):
 
 
 Finalize = Callable[[int, int], Finalized]
-"""Builds a leaf from its index and its commit's time in milliseconds. Pure and quick: it runs under the lock."""
+"""Builds a leaf from its index and its commit's time (milliseconds); pure, and quick: it holds the lock."""
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -51,8 +55,8 @@ class LogAppender(Protocol):
     An exception says nothing about whether the entry stands in the log: submit again, dedup sorts it out.
     """
 
-    def append(self, dedup_key: bytes, finalize: Finalize) -> Awaitable[Appended]:
-        """Append an entry unless the log has it."""
+    def append(self, dedup_key: bytes, finalize: Finalize, *, size: int = 4096) -> Awaitable[Appended]:
+        """Append an entry unless the log has it; `size` says about how many bytes wait with it."""
         ...
 
 
@@ -70,3 +74,184 @@ class KeyPair(Protocol):
     def sign(self, message: bytes) -> bytes:
         """Sign a message."""
         ...
+
+
+class LogReads(Protocol):
+    """The reading side of a log: always the newest committed tree, for whoever was just answered."""
+
+    def checkpoint(self) -> bytes:
+        """Read the newest signed checkpoint."""
+        ...
+
+    def tile(self, tile: TileId) -> bytes:
+        """Read a hash tile or an entry bundle; raises `NotFound`."""
+        ...
+
+    def entry(self, index: int) -> Appended:
+        """Read an entry as its append would be answered now; raises `NotFound`."""
+        ...
+
+
+class LogHead(msgspec.Struct, frozen=True):
+    """The committed state of a log: everything that the next commit needs, and how far it is published.
+
+    `time` in milliseconds; `edge` as in `core.merkle.Growth`; `checkpoint` the signed note of this size;
+    `applied` the size up to which entries stand in published tiles and bundles, with its own edge.
+    """
+
+    size: int
+    root: bytes
+    time: int
+    edge: tuple[bytes, ...]
+    checkpoint: bytes
+    applied: int
+    applied_edge: tuple[bytes, ...]
+    frozen: bool = False
+
+
+class StagedCommit(msgspec.Struct, frozen=True):
+    """What one commit added: the leaves [start, end), hashes and records joined, and its signed note."""
+
+    start: int
+    end: int
+    time: int
+    hashes: bytes
+    records: bytes
+    root: bytes
+    checkpoint: bytes
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where an entry stands: its index, and its commit's time in milliseconds."""
+
+    index: int
+    time: int
+
+
+class CommitTransaction(Protocol):
+    """One attempt to extend the log; no other process is in one at the same time."""
+
+    def head(self) -> LogHead:
+        """Read the committed head."""
+        ...
+
+    def find(self, keys: Sequence[bytes]) -> Mapping[bytes, Place]:
+        """Find which of these dedup keys the log has."""
+        ...
+
+    def commit(
+        self, old: LogHead, staged: StagedCommit, edge: tuple[bytes, ...], keys: Sequence[tuple[bytes, int]]
+    ) -> None:
+        """Write staged bytes, dedup keys and the new head in one step, on condition that the head is `old`.
+
+        When it returns, all of it is durable. Raises `Conflict` where the head has moved, `Overloaded` where
+        nothing was written (a full disk), `StorageFailed` where nobody can know.
+        """
+        ...
+
+
+class HeadStore(Protocol):
+    """The database of one log: head, staged commits, dedup keys, commit times.
+
+    Several processes may use one store. A snapshot shows one committed state, and every state that any
+    process was told of before the snapshot was taken.
+    """
+
+    def create(self, head: LogHead) -> None:
+        """Store the head of a new log; raises `Conflict` where there is one."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[CommitTransaction]:
+        """Wait for the log's lock and hold it for one commit."""
+        ...
+
+    def head(self) -> LogHead:
+        """Read the committed head; raises `NotFound` where no log was created."""
+        ...
+
+    def snapshot(self, max_entries: int | None = None) -> tuple[LogHead, tuple[StagedCommit, ...]]:
+        """Read head and staged commits, the oldest first, in one committed state.
+
+        With `max_entries`, no more commits than it takes to reach that many entries.
+        """
+        ...
+
+    def find(self, keys: Sequence[bytes]) -> Mapping[bytes, Place]:
+        """Find which of these dedup keys the log has."""
+        ...
+
+    def time_of(self, index: int) -> int:
+        """Tell the time of an entry's commit, in milliseconds; raises `NotFound`."""
+        ...
+
+    def set_applied(self, size: int, edge: tuple[bytes, ...]) -> None:
+        """Note that everything below `size` is published and durable, and drop it from the staged commits.
+
+        A smaller size than the one noted changes nothing: a slow publisher was overtaken.
+        """
+        ...
+
+    def set_frozen(self, checkpoint: bytes) -> None:
+        """Freeze the log for good under this last signed note; raises `Conflict` where the head has moved."""
+        ...
+
+    def compact(self) -> None:
+        """Let the database tidy up after itself; called by the publisher alone, now and then."""
+        ...
+
+
+class ObjectStore(Protocol):
+    """Named byte strings, as a static web server would serve them: tiles, entry bundles, the checkpoint.
+
+    `put` is durable after the next `sync`; a reader sees all of an object or none of it, but after a crash
+    an object that was not synced may be missing, empty or torn. `replace` is atomic and durable when it
+    returns. Paths are relative, with `/`.
+    """
+
+    def get(self, path: str) -> bytes:
+        """Read an object; raises `NotFound`."""
+        ...
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write an object; the same bytes again are harmless."""
+        ...
+
+    def sync(self) -> None:
+        """Make every `put` so far durable; raises `StorageFailed` where that is not certain."""
+        ...
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Replace an object, atomically and durably."""
+        ...
+
+    def names(self, folder: str) -> tuple[str, ...]:
+        """List the objects that stand directly in a folder; none where there is no folder."""
+        ...
+
+    def delete_folder(self, folder: str) -> None:
+        """Delete a folder and the objects directly in it; nothing happens where there is none."""
+        ...
+
+
+class CheckpointSigner(Protocol):
+    """Signs and checks the checkpoints of one log."""
+
+    @property
+    def origin(self) -> str:
+        """The log's origin."""
+        ...
+
+    def sign(self, size: int, root: bytes, time: int) -> bytes:
+        """Sign the checkpoint of this size, root hash and time (milliseconds) as a note."""
+        ...
+
+    def verify(self, note: bytes) -> Checkpoint:
+        """Check a signed note of this log; raises `VerificationError` or `MalformedInput`."""
+        ...
+
+
+class StorageFailed(Exception):
+    """The storage failed in a way that leaves unknown what is durable.
+
+    The process must end: what it left is found at the next start, by the publisher's ordinary pass.
+    """

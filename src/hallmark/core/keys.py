@@ -65,18 +65,7 @@ class PublicKey(msgspec.Struct, frozen=True):
 
         Ed25519 signs messages, not digests: it is refused here.
         """
-        chosen = hash_algorithm or self.algorithm.hash
-        if chosen is None or isinstance(self.key, ed25519.Ed25519PublicKey):
-            raise InvalidSignature("an Ed25519 signature cannot be checked from a digest")
-        if len(digest) != chosen.size:
-            raise InvalidSignature(f"a {chosen.name} digest has {chosen.size} bytes, not {len(digest)}")
-        try:
-            if isinstance(self.key, ec.EllipticCurvePublicKey):
-                self.key.verify(signature, digest, _ECDSA_PREHASHED[chosen.name])
-            else:
-                self.key.verify(signature, digest, padding.PKCS1v15(), _PREHASHED[chosen.name])
-        except CryptographyInvalidSignature:
-            raise InvalidSignature("the signature does not verify with the key") from None
+        verify_digest(self.key, signature, digest, hash_algorithm or self.algorithm.hash)
 
     @property
     def key_id(self) -> bytes:
@@ -113,6 +102,14 @@ def wrap_public_key(key: object, spki: bytes | None = None) -> PublicKey:
 
     Raises `MalformedInput` with code `weak_key` for a curve or modulus size outside the registry.
     """
+    known, algorithm = key_algorithm(key)
+    return PublicKey(
+        known, spki or known.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), algorithm
+    )
+
+
+def key_algorithm(key: object) -> tuple[KeyObject, Algorithm]:
+    """Find the default algorithm of a key object; raises `MalformedInput` with code `weak_key`."""
     if isinstance(key, ec.EllipticCurvePublicKey):
         kind = ("ecdsa", key.curve.name)
     elif isinstance(key, rsa.RSAPublicKey):
@@ -124,8 +121,22 @@ def wrap_public_key(key: object, spki: bytes | None = None) -> PublicKey:
     algorithm = DEFAULT_ALGORITHMS.get(kind)
     if algorithm is None:
         raise MalformedInput(f"a {kind[0]} key with {kind[1]} is not allowed", code="weak_key")
-    der = spki or key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return PublicKey(key, der, algorithm)
+    return key, algorithm
+
+
+def verify_digest(key: KeyObject, signature: bytes, digest: bytes, chosen: HashAlgorithm | None) -> None:
+    """Check a signature of a key object from the digest of the message; see `PublicKey.verify_digest`."""
+    if chosen is None or isinstance(key, ed25519.Ed25519PublicKey):
+        raise InvalidSignature("an Ed25519 signature cannot be checked from a digest")
+    if len(digest) != chosen.size:
+        raise InvalidSignature(f"a {chosen.name} digest has {chosen.size} bytes, not {len(digest)}")
+    try:
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, digest, _ECDSA_PREHASHED[chosen.name])
+        else:
+            key.verify(signature, digest, padding.PKCS1v15(), _PREHASHED[chosen.name])
+    except CryptographyInvalidSignature:
+        raise InvalidSignature("the signature does not verify with the key") from None
 
 
 def _name(chosen: HashAlgorithm | None) -> str:

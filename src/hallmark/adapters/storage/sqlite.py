@@ -1,0 +1,272 @@
+"""A log's database in SQLite: write-ahead log, one sync for each commit (`ports.HeadStore`).
+
+Writers of several processes take turns on a lock file, because SQLite's own wait for a busy database
+sleeps. Readers never wait. The write-ahead log is copied back into the database by `compact` alone,
+which the publisher calls: a serving process that did it would make its callers wait.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NoReturn
+
+from hallmark.core.merkle import HASH_SIZE
+from hallmark.errors import Conflict, NotFound, Overloaded
+from hallmark.ports import LogHead, Place, StagedCommit, StorageFailed
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS head (
+    id INTEGER PRIMARY KEY CHECK (id = 0), size INTEGER NOT NULL, root BLOB NOT NULL, time INTEGER NOT NULL,
+    edge BLOB NOT NULL, checkpoint BLOB NOT NULL, applied INTEGER NOT NULL, applied_edge BLOB NOT NULL,
+    frozen INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS staged (
+    start INTEGER PRIMARY KEY, end INTEGER NOT NULL, time INTEGER NOT NULL, hashes BLOB NOT NULL,
+    records BLOB NOT NULL, root BLOB NOT NULL, checkpoint BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS dedup (
+    key BLOB PRIMARY KEY, idx INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS commit_time (
+    start INTEGER PRIMARY KEY, time INTEGER NOT NULL);
+"""
+_HEAD: Final = "SELECT size, root, time, edge, checkpoint, applied, applied_edge, frozen FROM head"
+_STAGED: Final = "SELECT start, end, time, hashes, records, root, checkpoint FROM staged ORDER BY start"
+_TIME: Final = "SELECT time FROM commit_time WHERE start <= ? ORDER BY start DESC LIMIT 1"
+_FIND: Final = "SELECT idx FROM dedup WHERE key = ?"
+_CACHE_KIB: Final = 16 * 1024
+_TRUNCATE_BYTES: Final = 64 * 1024 * 1024
+
+_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN})
+
+
+class SqliteHeadStore:
+    """One log's database file. The owner must use it from one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock_path = path.with_suffix(".lock")
+        self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA wal_autocheckpoint=0")
+        self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+
+    def close(self) -> None:
+        """Close the database and the lock file."""
+        self._db.close()
+        os.close(self._lock)
+
+    def create(self, head: LogHead) -> None:
+        """Make the tables and store the first head."""
+        with self._locked(), self._storing():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for statement in _SCHEMA.split(";"):
+                    self._db.execute(statement)
+                self._db.execute(
+                    "INSERT INTO head VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        head.size,
+                        head.root,
+                        head.time,
+                        b"".join(head.edge),
+                        head.checkpoint,
+                        head.applied,
+                        b"".join(head.applied_edge),
+                        head.frozen,
+                    ),
+                )
+                self._db.execute("COMMIT")
+            except sqlite3.IntegrityError:
+                raise Conflict(f"{self._path} holds a log already") from None
+            finally:
+                self._roll_back()
+
+    @contextmanager
+    def transaction(self) -> Iterator["_SqliteTransaction"]:
+        """Hold the lock file and a write transaction for one commit."""
+        with self._locked(), self._storing():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield _SqliteTransaction(self._db)
+            finally:
+                self._roll_back()
+
+    def head(self) -> LogHead:
+        """Read the committed head."""
+        return _read_head(self._db)
+
+    def snapshot(self, max_entries: int | None = None) -> tuple[LogHead, tuple[StagedCommit, ...]]:
+        """Read head and staged commits in one read transaction."""
+        self._db.execute("BEGIN")
+        try:
+            head = _read_head(self._db)
+            staged: list[StagedCommit] = []
+            for row in self._db.execute(_STAGED):
+                staged.append(StagedCommit(*row))
+                if max_entries is not None and staged[-1].end - head.applied >= max_entries:
+                    break
+            return head, tuple(staged)
+        finally:
+            self._roll_back()
+
+    def find(self, keys: Sequence[bytes]) -> Mapping[bytes, Place]:
+        """Find which of these dedup keys the log has."""
+        return _find(self._db, keys)
+
+    def time_of(self, index: int) -> int:
+        """Tell the time of an entry's commit."""
+        return _time_of(self._db, index)
+
+    def set_applied(self, size: int, edge: tuple[bytes, ...]) -> None:
+        """Note what is published and drop its staged commits."""
+        with self.transaction() as transaction:
+            transaction.set_applied(size, edge)
+
+    def set_frozen(self, checkpoint: bytes) -> None:
+        """Freeze the log for good."""
+        with self.transaction() as transaction:
+            transaction.set_frozen(checkpoint)
+
+    def compact(self) -> None:
+        """Copy the write-ahead log into the database; cut the file once it has grown large.
+
+        The first copy runs beside the writers; only the cut, which has little left to copy, holds the lock.
+        """
+        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        wal = Path(f"{self._path}-wal")
+        if wal.exists() and wal.stat().st_size > _TRUNCATE_BYTES:
+            with self._locked():
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    @contextmanager
+    def _storing(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            _raise_for(error, self._path)
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+
+class _SqliteTransaction:
+    """A write transaction under the lock file (`ports.CommitTransaction`)."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def head(self) -> LogHead:
+        """Read the committed head."""
+        return _read_head(self._db)
+
+    def find(self, keys: Sequence[bytes]) -> Mapping[bytes, Place]:
+        """Find which of these dedup keys the log has."""
+        return _find(self._db, keys)
+
+    def commit(
+        self, old: LogHead, staged: StagedCommit, edge: tuple[bytes, ...], keys: Sequence[tuple[bytes, int]]
+    ) -> None:
+        """Write everything in one transaction; its COMMIT is the only sync."""
+        moved = self._db.execute(
+            "UPDATE head SET size = ?, root = ?, time = ?, edge = ?, checkpoint = ? "
+            "WHERE size = ? AND root = ? AND frozen = 0",
+            (staged.end, staged.root, staged.time, b"".join(edge), staged.checkpoint, old.size, old.root),
+        )
+        if moved.rowcount != 1:
+            raise Conflict("the log's head has moved")
+        self._db.execute(
+            "INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                staged.start,
+                staged.end,
+                staged.time,
+                staged.hashes,
+                staged.records,
+                staged.root,
+                staged.checkpoint,
+            ),
+        )
+        self._db.executemany("INSERT INTO dedup VALUES (?, ?)", keys)
+        self._db.execute("INSERT INTO commit_time VALUES (?, ?)", (staged.start, staged.time))
+        self._db.execute("COMMIT")
+
+    def set_applied(self, size: int, edge: tuple[bytes, ...]) -> None:
+        """See `HeadStore.set_applied`."""
+        self._db.execute(
+            "UPDATE head SET applied = ?, applied_edge = ? WHERE applied < ?", (size, b"".join(edge), size)
+        )
+        self._db.execute("DELETE FROM staged WHERE end <= ?", (size,))
+        self._db.execute("COMMIT")
+
+    def set_frozen(self, checkpoint: bytes) -> None:
+        """See `HeadStore.set_frozen`."""
+        self._db.execute("UPDATE head SET frozen = 1, checkpoint = ?", (checkpoint,))
+        self._db.execute("COMMIT")
+
+
+def _read_head(db: sqlite3.Connection) -> LogHead:
+    try:
+        row = db.execute(_HEAD).fetchone()
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error):
+            raise
+        row = None
+    if row is None:
+        raise NotFound("no log was created here", code="no_log")
+    size, root, time, edge, checkpoint, applied, applied_edge, frozen = row
+    return LogHead(
+        size=size,
+        root=root,
+        time=time,
+        edge=_split(edge),
+        checkpoint=checkpoint,
+        applied=applied,
+        applied_edge=_split(applied_edge),
+        frozen=bool(frozen),
+    )
+
+
+def _split(edge: bytes) -> tuple[bytes, ...]:
+    return tuple(edge[start : start + HASH_SIZE] for start in range(0, len(edge), HASH_SIZE))
+
+
+def _find(db: sqlite3.Connection, keys: Sequence[bytes]) -> Mapping[bytes, Place]:
+    found: dict[bytes, Place] = {}
+    for key in keys:
+        row = db.execute(_FIND, (key,)).fetchone()
+        if row is not None:
+            found[key] = Place(row[0], _time_of(db, row[0]))
+    return found
+
+
+def _time_of(db: sqlite3.Connection, index: int) -> int:
+    row = db.execute(_TIME, (index,)).fetchone()
+    if row is None:
+        raise NotFound(f"the log has no entry {index}")
+    time: int = row[0]
+    return time
+
+
+def _raise_for(error: sqlite3.OperationalError, path: Path) -> NoReturn:
+    """Tell a database that could not take the bytes from one that may or may not have taken them."""
+    code = (error.sqlite_errorcode or 0) & 0xFF
+    if code in _FULL:
+        raise Overloaded(
+            f"the log's database {path.name} cannot be written: {error}",
+            code="storage_full",
+            retry_after=30,
+            hint="free space on the disk, or make it writable again; nothing was lost",
+        ) from error
+    raise StorageFailed(f"{path}: {error}") from error

@@ -1,0 +1,151 @@
+"""The publisher: staged commits become tiles, entry bundles and the `checkpoint` object.
+
+One process of an instance runs it. Recovery is nothing else than its ordinary pass: every step may be
+repeated, because the same commits always give the same bytes. The order is what keeps a crash harmless:
+tiles and bundles, made durable; then the checkpoint that covers them; only then are their staged commits
+dropped; only then the partial tiles that a full one replaced.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from hallmark.core.checkpoint import Checkpoint
+from hallmark.core.merkle import consistency_path, verify_consistency
+from hallmark.core.tiles import TILE_WIDTH, TileId, bundles_between, tiles_between
+from hallmark.errors import InvalidProof, NotFound, TrustError
+from hallmark.ports import CheckpointSigner, HeadStore, LogHead, ObjectStore, StagedCommit
+from hallmark.tiledlog.objects import CHECKPOINT, PublishedTiles, partial_folder, tile_path
+from hallmark.tiledlog.records import RecordFormat
+from hallmark.tiledlog.view import LogView
+
+logger = logging.getLogger("hallmark.tiledlog")
+
+MAX_PASS_ENTRIES: Final = 8192
+
+Cosign = Callable[[bytes, Checkpoint], bytes]
+"""Asks witnesses: takes the signed note to be published, returns it with the cosignatures it got."""
+
+
+class Publisher:
+    """Publishes one log."""
+
+    def __init__(
+        self,
+        store: HeadStore,
+        objects: ObjectStore,
+        signer: CheckpointSigner,
+        records: RecordFormat,
+        *,
+        cosign: Cosign | None = None,
+    ) -> None:
+        self._store = store
+        self._objects = objects
+        self._signer = signer
+        self._format = records
+        self._cosign = cosign
+        self._published: bytes | None = None
+
+    def recover(self) -> None:
+        """Bring the published objects up to the head, whatever a crash left; raises `TrustError`.
+
+        Refuses a log whose published checkpoint is ahead of its head or inconsistent with it: the database
+        was restored from an older copy or damaged, and to go on would fork the log.
+        """
+        head = self._store.head()
+        published = self._read_published()
+        if published is not None:
+            self._check_published(published, head)
+        while self.publish():
+            pass
+        self._write_checkpoint(self._store.head().checkpoint)
+
+    def publish(self) -> bool:
+        """Publish what was committed since the last pass, as far as one goes; say whether there was any."""
+        head, staged = self._store.snapshot(MAX_PASS_ENTRIES)
+        if not staged:
+            if head.checkpoint != self._published:
+                self._write_checkpoint(head.checkpoint)
+            return False
+        target = _head_after(head, staged)
+        view = self._view(target, staged)
+        self._write_tiles(view, head.applied)
+        self._write_checkpoint(target.checkpoint)
+        self._store.set_applied(target.size, view.edge)
+        self._collect_partials(head.applied, target.size)
+        return True
+
+    def _view(self, target: LogHead, staged: Sequence[StagedCommit]) -> LogView:
+        tiles = PublishedTiles(self._objects, self._format.folder, max_tiles=64)
+        view = LogView(target, staged, tiles.read, self._format)
+        if view.root != target.root:
+            raise InvalidProof("the staged entries do not lead to the log's root hash", code="damaged_log")
+        return view
+
+    def _write_tiles(self, view: LogView, applied: int) -> None:
+        for tile in _tiles(applied, view.head.size):
+            self._objects.put(tile_path(tile, self._format.folder), view.tile(tile))
+        self._objects.sync()
+
+    def _write_checkpoint(self, note: bytes) -> None:
+        stated = self._signer.verify(note)
+        published = self._read_published()
+        if published is not None and published.size > stated.size:
+            return  # another publisher was faster; a checkpoint never goes back
+        self._objects.replace(CHECKPOINT, self._cosign(note, stated) if self._cosign else note)
+        self._published = note
+
+    def _collect_partials(self, applied: int, size: int) -> None:
+        for tile in _tiles(applied, size):
+            if tile.width == TILE_WIDTH:
+                self._objects.delete_folder(partial_folder(tile, self._format.folder))
+
+    def _read_published(self) -> Checkpoint | None:
+        try:
+            return self._signer.verify(self._objects.get(CHECKPOINT))
+        except NotFound:
+            return None
+
+    def _check_published(self, published: Checkpoint, head: LogHead) -> None:
+        hint = (
+            "restore the newest copy of the log's database, or retire this log; it must not go on from here"
+        )
+        if published.size > head.size:
+            raise TrustError(
+                f"the log {published.origin} has published {published.size} entries, knows only {head.size}",
+                code="log_behind_its_checkpoint",
+                hint=hint,
+            )
+        if published.size == 0:
+            return
+        current, staged = self._store.snapshot()
+        tiles = PublishedTiles(self._objects, self._format.folder)
+        view = LogView(current, staged, tiles.read, self._format)
+        try:
+            proof = [view.range_hash(*item) for item in consistency_path(published.size, current.size)]
+            verify_consistency(published.size, published.root, current.size, current.root, proof)
+        except (InvalidProof, NotFound) as error:
+            raise TrustError(
+                f"the log {published.origin} does not agree with the checkpoint it has published: {error}",
+                code="log_inconsistent",
+                hint=hint,
+            ) from error
+
+
+def _head_after(head: LogHead, staged: Sequence[StagedCommit]) -> LogHead:
+    """The head as it was after the last of these commits."""
+    last = staged[-1]
+    return LogHead(
+        size=last.end,
+        root=last.root,
+        time=last.time,
+        edge=(),
+        checkpoint=last.checkpoint,
+        applied=head.applied,
+        applied_edge=head.applied_edge,
+    )
+
+
+def _tiles(old_size: int, new_size: int) -> Iterable[TileId]:
+    yield from bundles_between(old_size, new_size)
+    yield from tiles_between(old_size, new_size)

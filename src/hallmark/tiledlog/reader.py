@@ -1,0 +1,134 @@
+"""The reading side of a log: checkpoint, tiles, entry bundles, records and proofs of the committed tree."""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from hallmark.core.merkle import consistency_path, inclusion_path, leaf_hash, verify_inclusion
+from hallmark.core.tiles import TileId
+from hallmark.errors import MalformedInput, NotFound
+from hallmark.ports import Appended, HeadStore, LogHead, ObjectStore
+from hallmark.tiledlog.objects import PublishedTiles
+from hallmark.tiledlog.records import RecordFormat
+from hallmark.tiledlog.view import LogView
+
+_ATTEMPTS: Final = 4
+
+Result = TypeVar("Result")
+
+
+class LogReader:
+    """Reads one log, also while other processes write and publish it. Not safe for several threads."""
+
+    def __init__(self, store: HeadStore, objects: ObjectStore, records: RecordFormat) -> None:
+        self._store = store
+        self._format = records
+        self._tiles = PublishedTiles(objects, records.folder)
+        self._view: LogView | None = None
+
+    @property
+    def records(self) -> RecordFormat:
+        """The format of the log's entry bundles."""
+        return self._format
+
+    def head(self) -> LogHead:
+        """Read the committed head."""
+        return self._store.head()
+
+    def checkpoint(self) -> bytes:
+        """Read the signed note of the committed head."""
+        return self._store.head().checkpoint
+
+    def tile(self, tile: TileId) -> bytes:
+        """Read a hash tile or an entry bundle; raises `NotFound`."""
+        return self._read(lambda view: view.tile(tile))
+
+    def record(self, index: int) -> bytes:
+        """Read the stored record of an entry, with its framing; raises `NotFound`."""
+
+        def read(view: LogView) -> bytes:
+            if not 0 <= index < view.head.size:
+                raise NotFound(f"the log has no entry {index}; its size is {view.head.size}")
+            return view.records(index, index + 1)[0]
+
+        return self._read(read)
+
+    def inclusion_proof(self, index: int, size: int) -> list[bytes]:
+        """Prove that leaf `index` stands in the tree of `size` leaves; raises `NotFound` beyond the tree."""
+
+        def read(view: LogView) -> list[bytes]:
+            _check_size(size, view)
+            return [view.range_hash(start, end) for start, end in inclusion_path(index, size)]
+
+        return self._read(read)
+
+    def consistency_proof(self, old_size: int, new_size: int) -> list[bytes]:
+        """Prove that the tree of `old_size` leaves is a prefix of the tree of `new_size`."""
+
+        def read(view: LogView) -> list[bytes]:
+            _check_size(new_size, view)
+            return [view.range_hash(start, end) for start, end in consistency_path(old_size, new_size)]
+
+        return self._read(read)
+
+    def root(self, size: int) -> bytes:
+        """The root hash of the tree when it had `size` leaves (at least one)."""
+
+        def read(view: LogView) -> bytes:
+            _check_size(size, view)
+            return view.range_hash(0, size)
+
+        return self._read(read)
+
+    def find(self, dedup_key: bytes) -> int | None:
+        """Find the index of the entry with this dedup key."""
+        place = self._store.find([dedup_key]).get(dedup_key)
+        return None if place is None else place.index
+
+    def entry(self, index: int) -> Appended:
+        """Read an entry as its append would be answered now: proved against the committed checkpoint."""
+
+        def read(view: LogView) -> Appended:
+            head = view.head
+            if not 0 <= index < head.size:
+                raise NotFound(f"the log has no entry {index}; its size is {head.size}")
+            leaf = self._format.leaf(view.records(index, index + 1)[0])
+            proof = tuple(view.range_hash(start, end) for start, end in inclusion_path(index, head.size))
+            verify_inclusion(leaf_hash(leaf), index, head.size, proof, head.root)
+            return Appended(
+                index=index,
+                time=self._store.time_of(index),
+                duplicate=False,
+                leaf=leaf,
+                tree_size=head.size,
+                root=head.root,
+                proof=proof,
+                checkpoint=head.checkpoint,
+            )
+
+        return self._read(read)
+
+    def _read(self, read: Callable[[LogView], Result]) -> Result:
+        """Read from the newest view; take another where the publisher was faster than this read."""
+        for _attempt in range(_ATTEMPTS):
+            view = self._newest()
+            try:
+                return read(view)
+            except NotFound:
+                if self._store.head().applied == view.head.applied:
+                    raise
+        raise NotFound("the log's tiles moved on during every attempt to read them")
+
+    def _newest(self) -> LogView:
+        head = self._store.head()
+        view = self._view
+        if view is None or (view.head.size, view.head.applied) != (head.size, head.applied):
+            head, staged = self._store.snapshot()
+            view = self._view = LogView(head, staged, self._tiles.read, self._format)
+            if view.root != head.root:
+                raise MalformedInput("the log's tiles do not lead to its root hash", code="damaged_log")
+        return view
+
+
+def _check_size(size: int, view: LogView) -> None:
+    if not 0 < size <= view.head.size:
+        raise NotFound(f"the log has {view.head.size} entries, not {size}")

@@ -1,0 +1,42 @@
+"""Signs the checkpoints of a log as C2SP signed notes."""
+
+from hallmark.core.checkpoint import Checkpoint, verify_checkpoint
+from hallmark.core.keys import PublicKey, parse_public_key
+from hallmark.core.note import Note, NoteSignature, note_key_hash
+from hallmark.ports import KeyPair
+
+
+class NoteSigner:
+    """A log whose origin is also the name of its key (`ports.CheckpointSigner`)."""
+
+    def __init__(self, origin: str, key: KeyPair) -> None:
+        self._origin = origin
+        self._key = key
+        self._public: PublicKey = parse_public_key(key.spki)
+        self._log_id = note_key_hash(origin, self._public)
+
+    @property
+    def origin(self) -> str:
+        """The log's origin."""
+        return self._origin
+
+    @property
+    def log_id(self) -> bytes:
+        """The 32-byte log id; its first 4 bytes are the key id in notes."""
+        return self._log_id
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The log's public key."""
+        return self._public
+
+    def sign(self, size: int, root: bytes, time: int) -> bytes:
+        """Sign a checkpoint; a plain note carries no time."""
+        del time
+        text = Checkpoint(self._origin, size, root).to_text()
+        signature = NoteSignature(self._origin, self._log_id[:4], self._key.sign(text.encode()))
+        return Note(text, (signature,)).to_bytes()
+
+    def verify(self, note: bytes) -> Checkpoint:
+        """Check a signed note of this log."""
+        return verify_checkpoint(note, origin=self._origin, key_name=self._origin, key=self._public)

@@ -1,0 +1,68 @@
+"""Every object store keeps the contract of `ports.ObjectStore`."""
+
+import pytest
+
+from hallmark.adapters.storage.filesystem import FileObjectStore
+from hallmark.adapters.storage.memory import MemoryObjectStore
+from hallmark.errors import NotFound
+
+
+@pytest.fixture(params=["memory", "files"])
+def objects(request, tmp_path):
+    return MemoryObjectStore() if request.param == "memory" else FileObjectStore(tmp_path)
+
+
+def test_what_was_put_is_read_back(objects):
+    objects.put("tile/0/x001/000.p/3", b"abc")
+    objects.sync()
+    assert objects.get("tile/0/x001/000.p/3") == b"abc"
+
+
+def test_a_missing_object_is_not_found(objects):
+    objects.put("tile/0/000", b"a")
+    for path in ("tile/0/001", "tile/0", "tile/0/000/deeper"):
+        with pytest.raises(NotFound):
+            objects.get(path)
+
+
+def test_putting_the_same_bytes_again_is_harmless(objects):
+    for _ in range(2):
+        objects.put("a/b", b"same")
+        objects.sync()
+    assert objects.get("a/b") == b"same"
+
+
+def test_replace_replaces(objects):
+    objects.replace("checkpoint", b"one")
+    objects.replace("checkpoint", b"two")
+    assert objects.get("checkpoint") == b"two"
+
+
+def test_a_deleted_folder_is_gone_and_its_neighbours_stay(objects):
+    objects.put("tile/0/000.p/1", b"1")
+    objects.put("tile/0/000.p/2", b"2")
+    objects.put("tile/0/000", b"full")
+    objects.sync()
+    assert objects.names("tile/0/000.p") == ("1", "2")
+    objects.delete_folder("tile/0/000.p")
+    objects.delete_folder("tile/0/000.p")
+    assert objects.names("tile/0/000.p") == ()
+    assert objects.get("tile/0/000") == b"full"
+
+
+def test_files_leave_nothing_beside_them(tmp_path):
+    objects = FileObjectStore(tmp_path)
+    objects.put("a", b"1")
+    objects.replace("a", b"2")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_power_loss_forgets_what_was_not_synced():
+    objects = MemoryObjectStore()
+    objects.put("kept", b"kept")
+    objects.sync()
+    objects.put("kept", b"changed")
+    objects.put("new", b"newer")
+    objects.lose_power()
+    assert objects.get("kept") == b"kept"
+    assert objects.get("new") == b"ne"
