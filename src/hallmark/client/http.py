@@ -215,7 +215,7 @@ _FAULTS: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...]
 def _describe(fault: BaseException) -> tuple[str, str]:
     """Say what went wrong and what to do; the first row that fits counts."""
     if isinstance(fault, SSLError):
-        return f"TLS: {_one_line(str(fault))}", "SSL_CERT_FILE names a file with your own authorities"
+        return f"TLS: {one_line(str(fault))}", "SSL_CERT_FILE names a file with your own authorities"
     if isinstance(fault, _BrokenAnswer):
         return str(fault), "try again; if it stays so, tell the operator of the service"
     for kind, reason, hint in _FAULTS:
@@ -252,12 +252,12 @@ def problem_text(body: bytes) -> str:
     try:
         problem = msgspec.json.decode(body, type=_Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _one_line(body[:400].decode("utf-8", "replace")) if not body.startswith(b"<") else ""
+        return one_line(body[:400].decode("utf-8", "replace")) if not body.startswith(b"<") else ""
     reasons = [problem.message or problem.error, problem.error_description]
     reasons += [item.metadata.get("message", "") for item in problem.details[:4]]
-    return _one_line("; ".join(dict.fromkeys(reason for reason in reasons if reason)))
+    return one_line("; ".join(dict.fromkeys(reason for reason in reasons if reason)))
 
 
-def _one_line(text: str) -> str:
-    """A hostile service must not write control characters to the user's terminal."""
+def one_line(text: str) -> str:
+    """Make text of others fit for a line on a terminal: nothing but printable characters, at most 300."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:300]
