@@ -13,9 +13,10 @@ from typing import Final
 
 import msgspec
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, ExpiredMetadataError, RepositoryError
-from tuf.ngclient import FetcherInterface, Updater
+from tuf.ngclient.fetcher import FetcherInterface
+from tuf.ngclient.updater import Updater
 
-from hallmark.client.http import HttpClient, refused
+from hallmark.client.http import HttpClient, one_line, refused
 from hallmark.client.trust_cache import TrustMaterial
 from hallmark.errors import HallmarkError, RemoteError, TrustError
 
@@ -98,15 +99,15 @@ def fetch_trust(
             return _update(folder, tuf_url, root, fetcher, now)
     except ExpiredMetadataError as error:
         raise TrustError(
-            f"the trust material of {tuf_url} has expired: {error}",
+            f"the trust material of {tuf_url} has expired: {one_line(str(error))}",
             code="expired_trust_material",
             hint="the operator must let the instance renew it; check this machine's clock too",
         ) from None
     except DownloadError as error:
-        raise fetcher.fault or RemoteError(f"{SERVICE} at {tuf_url} failed: {error}") from None
+        raise fetcher.fault or RemoteError(f"{SERVICE} at {tuf_url} failed: {one_line(str(error))}") from None
     except (RepositoryError, ValueError) as error:
         raise TrustError(
-            f"the TUF repository at {tuf_url} does not hold: {error}",
+            f"the TUF repository at {tuf_url} does not hold: {one_line(str(error))}",
             code="untrusted_repository",
             hint="tell the operator; do not sign or verify with it",
         ) from None

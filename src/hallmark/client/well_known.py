@@ -55,7 +55,7 @@ def fetch_description(url: str, http: HttpClient) -> InstanceDescription:
         raise RemoteError(
             f"{url} is no Hallmark instance: it has no {_PATH}",
             code="no_instance",
-            hint="for another Sigstore, pass the URL of its TUF repository with --tuf and its root with --root",
+            hint="for another Sigstore, name its TUF repository with --tuf and its root with --root",
         )
     if answer.status != 200:
         raise refused(answer, service=SERVICE, url=address)
