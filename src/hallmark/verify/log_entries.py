@@ -1,0 +1,106 @@
+"""Steps 5 and 8: every entry of a trusted log stands in it, and is about this very signature."""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from hallmark.core.bundle import Bundle
+from hallmark.core.checkpoint import Checkpoint, verify_checkpoint
+from hallmark.core.entries.kinds import parse_entry_body
+from hallmark.core.entries.signed_content import SignedContent
+from hallmark.core.merkle import leaf_hash, verify_inclusion
+from hallmark.core.transparency_log_entry import InclusionProof, TransparencyLogEntry
+from hallmark.core.trusted_root import TransparencyLog, TrustedRoot
+from hallmark.errors import InvalidEntry, InvalidProof
+from hallmark.verify.verified import EstablishedTime, VerifiedEntry
+
+_V1_SEPARATOR: Final = " - "
+
+
+def log_entries(
+    bundle: Bundle,
+    content: SignedContent,
+    trusted_root: TrustedRoot,
+    times: tuple[EstablishedTime, ...],
+    required: int,
+) -> tuple[VerifiedEntry, ...]:
+    """Check the bundle's entries; those of unknown logs count for nothing.
+
+    Inclusion promises have been checked with the times. Raises `InvalidProof`, `InvalidSignature`,
+    `InvalidEntry` or `MalformedInput`; `InvalidEntry` with code `no_entry` when fewer than `required`
+    trusted logs are left.
+    """
+    entries: list[VerifiedEntry] = []
+    for entry in bundle.tlog_entries:
+        log = _trusted_log(entry, trusted_root, times)
+        if log is not None:
+            parse_entry_body(entry.kind, entry.version, entry.canonicalized_body).check(content)
+            entries.append(_verify_entry(entry, log))
+    if len({item.log_id for item in entries}) < required:
+        raise InvalidEntry(
+            f"{len(entries)} entries of trusted logs vouch for the signature, {required} needed "
+            f"(the bundle has {len(bundle.tlog_entries)})",
+            code="no_entry",
+        )
+    return tuple(entries)
+
+
+def _trusted_log(
+    entry: TransparencyLogEntry, trusted_root: TrustedRoot, times: tuple[EstablishedTime, ...]
+) -> TransparencyLog | None:
+    """The entry's log; None if it is unknown. Its key must count at all the times that we know of."""
+    logs = [log for log in trusted_root.tlogs if log.log_id == entry.log_id]
+    for log in logs:
+        if all(log.valid_for.contains(item.time) for item in times):
+            return log
+    if logs:
+        raise InvalidEntry(
+            f"the key of log {logs[0].base_url} does not count at the time of the signature",
+            code="outside_validity",
+        )
+    return None
+
+
+def _verify_entry(entry: TransparencyLogEntry, log: TransparencyLog) -> VerifiedEntry:
+    proof = entry.inclusion_proof
+    origin, tree_size = "", 0
+    if proof is not None:
+        _verify_path(entry, proof)
+        if proof.checkpoint:  # bundles of v0.1 may lack it; then the promise alone vouches
+            checkpoint = _verify_checkpoint(proof, log)
+            origin, tree_size = checkpoint.origin, checkpoint.size
+    return VerifiedEntry(
+        log_id=entry.log_id,
+        log_index=entry.log_index,
+        kind=entry.kind,
+        version=entry.version,
+        origin=origin,
+        tree_size=tree_size,
+    )
+
+
+def _verify_path(entry: TransparencyLogEntry, proof: InclusionProof) -> None:
+    leaf = leaf_hash(entry.canonicalized_body)
+    verify_inclusion(leaf, proof.log_index, proof.tree_size, proof.hashes, proof.root_hash)
+
+
+def _verify_checkpoint(proof: InclusionProof, log: TransparencyLog) -> Checkpoint:
+    """Check that the log signed this tree: the root hash and size that the proof leads to."""
+    origin, key_name = _expected_origin(proof.checkpoint, log)
+    checkpoint = verify_checkpoint(proof.checkpoint, origin=origin, key_name=key_name, key=log.key)
+    if (checkpoint.root, checkpoint.size) != (proof.root_hash, proof.tree_size):
+        raise InvalidProof("the inclusion proof is for another tree than its checkpoint", code="wrong_tree")
+    return checkpoint
+
+
+def _expected_origin(checkpoint: bytes, log: TransparencyLog) -> tuple[str, str]:
+    """The origin and key name that the checkpoint must have.
+
+    Rekor v1 writes `<host> - <tree id>` and signs as `<host>`; the trusted root knows neither. Rekor v2
+    writes the host name of its base URL, without the port, for both.
+    """
+    found = checkpoint.partition(b"\n")[0].decode("utf-8", errors="replace")
+    host, separator, tree_id = found.rpartition(_V1_SEPARATOR)
+    if separator and tree_id.isascii() and tree_id.isdigit():
+        return found, host
+    name = urlsplit(log.base_url).hostname or ""
+    return name, name

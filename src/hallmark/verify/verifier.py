@@ -1,0 +1,102 @@
+"""Decide whether a bundle is true, by the steps of the Sigstore client specification.
+
+    verifier = Verifier(parse_trusted_root(root_json))
+    bundle = parse_bundle(bundle_json)
+    artifact = Artifact.from_bytes(message, required_hash(bundle))
+    verified = verifier.verify(bundle, artifact, Identity(identity=..., oidc_issuer=...))
+
+Nothing here opens a socket or looks at a clock: what counts is when the signature was made.
+"""
+
+from typing import Final, Protocol
+
+from hallmark.core.bundle import Bundle
+from hallmark.core.keys import PublicKey
+from hallmark.core.trusted_root import TrustedRoot
+from hallmark.core.x509.certificate import CertificateIdentity
+from hallmark.errors import InvalidSignature
+from hallmark.verify.certificate import certificate_chain, certificate_transparency, signing_certificate
+from hallmark.verify.log_entries import log_entries
+from hallmark.verify.signature import Artifact, required_hash, signed_content, verify_signature
+from hallmark.verify.thresholds import Thresholds
+from hallmark.verify.times import check_times, established_times
+from hallmark.verify.verified import EstablishedTime, Verified, VerifiedEntry
+
+__all__ = [
+    "Artifact",
+    "EstablishedTime",
+    "IdentityPolicy",
+    "Thresholds",
+    "Verified",
+    "VerifiedEntry",
+    "Verifier",
+    "required_hash",
+]
+
+_DEFAULT_THRESHOLDS: Final = Thresholds()
+
+
+class IdentityPolicy(Protocol):
+    """Whom to believe."""
+
+    def check(self, identity: CertificateIdentity) -> None:
+        """Check a proven identity; raises `UntrustedIdentity`."""
+        ...
+
+
+class Verifier:
+    """Verifies bundles against one trusted root."""
+
+    def __init__(self, trusted_root: TrustedRoot, thresholds: Thresholds = _DEFAULT_THRESHOLDS) -> None:
+        self._root = trusted_root
+        self._thresholds = thresholds
+
+    def verify(self, bundle: Bundle, artifact: Artifact, policy: IdentityPolicy) -> Verified:
+        """Verify a bundle that was signed with a certificate.
+
+        Raises `VerificationError` in its kinds, and `MalformedInput`. The numbers are the specification's
+        steps. The identity comes last, so that `UntrustedIdentity` is said only of what is true otherwise.
+        """
+        leaf = signing_certificate(bundle)  # 0; a Bundle is well-formed by construction
+        times = established_times(bundle, self._root)  # 1 timestamps, 6 promises
+        check_times(bundle, times, self._thresholds.timestamps)
+        path = certificate_chain(leaf, self._root, times)  # 2, 7
+        scts = certificate_transparency(leaf, path, self._root, self._thresholds.scts)  # 3
+        content = signed_content(bundle, artifact, leaf.public_key)
+        entries = log_entries(bundle, content, self._root, times, self._thresholds.tlog)  # 5, 8
+        statement = verify_signature(content, artifact)  # 9
+        policy.check(leaf.identity)  # 4
+        return Verified(
+            signer=leaf.identity,
+            times=times,
+            entries=entries,
+            sct_log_ids=scts,
+            hash_algorithm=artifact.hash_algorithm,
+            digest=artifact.digest,
+            statement=statement,
+        )
+
+    def verify_with_key(self, bundle: Bundle, artifact: Artifact, key: PublicKey) -> Verified:
+        """Verify a bundle that was signed with a bare key, which the caller trusts.
+
+        There is no chain, no SCT and no identity, and times are not needed. Raises as `verify` does.
+        """
+        if bundle.certificate is not None:  # 0
+            raise InvalidSignature(
+                "the bundle is signed with a certificate, not with a bare key",
+                code="no_public_key",
+                hint="name the identity to verify it with",
+            )
+        times = established_times(bundle, self._root)  # 1, 6
+        content = signed_content(bundle, artifact, key)
+        entries = log_entries(bundle, content, self._root, times, self._thresholds.tlog)  # 5, 8
+        statement = verify_signature(content, artifact)  # 9
+        return Verified(
+            signer=key.key_id.hex(),
+            times=times,
+            entries=entries,
+            sct_log_ids=(),
+            hash_algorithm=artifact.hash_algorithm,
+            digest=artifact.digest,
+            statement=statement,
+        )
