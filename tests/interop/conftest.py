@@ -1,7 +1,6 @@
 """One instance for all real clients."""
 
 import pytest
-
 from tests.support.instance import RunningInstance
 
 

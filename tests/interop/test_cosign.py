@@ -3,7 +3,6 @@
 import subprocess
 
 import pytest
-
 from tests.support.instance import isolated_environment
 from tests.support.programs import require_program
 

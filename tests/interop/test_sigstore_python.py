@@ -4,7 +4,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from tests.interop.test_cosign import EMAIL, hallmark_sign, hallmark_verify
 from tests.support.instance import isolated_environment
 from tests.support.programs import require_program

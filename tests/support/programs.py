@@ -1,4 +1,4 @@
-"""Programs that tests need beyond Python: found, or the test says what to install; in CI a missing one fails."""
+"""Programs that tests need beyond Python. A test without its program says what to install; in CI it fails."""
 
 import os
 import shutil

@@ -3,12 +3,16 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
 from hallmark.errors import Overloaded
 from hallmark.tiledlog.publisher import Publisher
-from hallmark.wiring.logs import OpenLog
+from hallmark.trustroot.keys import load_key_files
+from hallmark.trustroot.repository import TrustRepository
+from hallmark.wiring.layout import InstanceFile, Layout
+from hallmark.wiring.logs import OpenLog, open_ctlog, open_tlog
 
 logger = logging.getLogger("hallmark.publishing")
 
@@ -74,3 +78,20 @@ class Publishing:
             self._complaint = str(error)
         else:
             self._complaint = ""
+
+
+def open_publishing(
+    layout: Layout, instance: InstanceFile, *, on_failure: Callable[[BaseException], None]
+) -> Publishing:
+    """Open what the parent publishes: both logs, and the TUF repository, which it renews in time."""
+    tlog, _ = open_tlog(layout, instance)
+    ctlog, _ = open_ctlog(layout, instance)
+    repository = TrustRepository(layout.tuf, load_key_files(layout.tuf_keys))
+
+    def renew() -> None:
+        renewed = repository.refresh(datetime.now(UTC))
+        if renewed:
+            logger.info("signed the trust root anew: %s", ", ".join(renewed))
+
+    renew()
+    return Publishing([tlog, ctlog], renew, on_failure=on_failure)
