@@ -91,6 +91,7 @@ def key_usage(**yes: bool) -> x509.KeyUsage:
     return x509.KeyUsage(**{name: yes.get(name, False) for name in names})
 
 
+DIGITAL_SIGNATURE = key_usage(digital_signature=True)
 CODE_SIGNING = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
 TIME_STAMPING = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
 
@@ -167,7 +168,7 @@ class World:
         key: str = "p256-leaf",
         names: Sequence[x509.GeneralName] = (x509.RFC822Name(EMAIL),),
         names_critical: bool = True,
-        usage: x509.KeyUsage | None = key_usage(digital_signature=True),
+        usage: x509.KeyUsage | None = DIGITAL_SIGNATURE,
         purposes: x509.ExtendedKeyUsage | None = CODE_SIGNING,
         claims: dict[str, str] | None = None,
         extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
