@@ -34,9 +34,9 @@ from hallmark.web.asgi import App, Receive, Scope, Send
 from hallmark.web.health import health_routes, well_known_routes
 from hallmark.web.log_reads import read_routes
 from hallmark.wiring.chains import read_chain
+from hallmark.wiring.description import CLIENT_FILES, description
 from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.logs import STATIC_CT, open_ctlog, open_tlog
-from hallmark.wiring.trust_material import CLIENT_FILES, description
 
 OnFailure = Callable[[BaseException], None]
 

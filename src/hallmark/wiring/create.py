@@ -6,7 +6,7 @@ killed leaves nothing that looks like an instance.
 
 import hashlib
 import secrets
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -19,28 +19,24 @@ from hallmark.adapters.storage.grants import SqliteGrants
 from hallmark.core.algorithms import SHA2_256
 from hallmark.core.entries.hashedrekord import hashedrekord_v002_body
 from hallmark.core.keys import parse_public_key
-from hallmark.core.x509.authority import issuing_certificate, root_certificate
+from hallmark.core.x509.authority import BACKDATING, issuing_certificate, root_certificate
 from hallmark.core.x509.tsa_profile import issue_tsa_chain
 from hallmark.tiledlog.commit import Waiting, fixed_leaf
 from hallmark.tiledlog.log import append_now, create_log
+from hallmark.trustroot.client_files import (
+    InstanceFacts,
+    client_files,
+    instance_signing_config,
+    instance_trusted_root,
+    tuf_targets,
+)
 from hallmark.trustroot.keys import create_key_files
 from hallmark.trustroot.repository import TrustRepository
 from hallmark.wiring.chains import pem_of_chain
 from hallmark.wiring.layout import DIRECTORIES, InstanceFile, Layout, write_durably
 from hallmark.wiring.logs import OpenLog, open_ctlog, open_tlog
-from hallmark.wiring.trust_material import (
-    ORGANIZATION,
-    SIGNING_CONFIG_TARGET,
-    TRUSTED_ROOT,
-    Material,
-    client_files,
-    signing_config,
-    trusted_root,
-)
 
-BACKDATING: Final = timedelta(hours=1)
-"""Timestamps have whole seconds and clocks differ: nothing may fall before the authority that says it."""
-
+ORGANIZATION: Final = "Hallmark"
 TOKEN_SECRET_BYTES: Final = 32
 _RSA_BITS: Final = 2048
 
@@ -55,15 +51,17 @@ def create_instance(layout: Layout, instance: InstanceFile, *, now: datetime) ->
     tlog, tlog_signer = open_tlog(new, instance)
     ctlog, ctlog_key = open_ctlog(new, instance)
     _create_logs(tlog, ctlog, now)
-    material = Material(
-        ca_chain=ca_chain,
-        tsa_chain=tsa_chain,
-        ctlog_key=parse_public_key(ctlog_key.spki),
-        tlog_key=tlog_signer.public_key,
-        tlog_id=tlog_signer.log_id,
+    facts = InstanceFacts(
+        base_url=instance.base_url,
+        operator=instance.public_host,
         start=now.replace(microsecond=0) - BACKDATING,
+        ca_chain=ca_chain,
+        ct_log_key=parse_public_key(ctlog_key.spki),
+        log_key=tlog_signer.public_key,
+        log_origin=tlog_signer.origin,
+        tsa_chain=tsa_chain,
     )
-    _publish_trust(new, instance, material, now)
+    _publish_trust(new, facts, now)
     SqliteGrants(new.grants).close()
     write_durably(new.client / "token_secret", secrets.token_urlsafe(TOKEN_SECRET_BYTES).encode(), mode=0o600)
     write_durably(new.instance_file, msgspec.json.format(msgspec.json.encode(instance), indent=2))
@@ -147,10 +145,9 @@ def _bootstrap_entry() -> Waiting:
     return Waiting(hashlib.sha256(body).digest(), fixed_leaf(body))
 
 
-def _publish_trust(new: Layout, instance: InstanceFile, material: Material, now: datetime) -> None:
-    root, config = trusted_root(instance, material), signing_config(instance, material)
-    targets = {TRUSTED_ROOT: root.to_json(), SIGNING_CONFIG_TARGET: config.to_json()}
+def _publish_trust(new: Layout, facts: InstanceFacts, now: datetime) -> None:
+    root, config = instance_trusted_root(facts), instance_signing_config(facts)
     keys = create_key_files(new.tuf_keys)
-    repository = TrustRepository.create(new.tuf, targets, keys, now)
+    repository = TrustRepository.create(new.tuf, tuf_targets(root, config), keys, now)
     for name, data in client_files(root, config, repository.newest_root()).items():
         write_durably(new.client / name, data)
