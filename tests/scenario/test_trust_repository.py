@@ -4,6 +4,8 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.support.asgi_call import call
 from tests.support.tuf_client import Client, FakeTime, serve
 from tuf.api.exceptions import ExpiredMetadataError
@@ -32,6 +34,7 @@ def repository(tmp_path, keys):
 
 @pytest.fixture
 def url(tmp_path):
+    (tmp_path / "tuf").mkdir(exist_ok=True)
     with serve(tmp_path / "tuf") as url:
         yield url
 
@@ -44,6 +47,16 @@ def time(monkeypatch):
 def test_clients_find_the_targets(tmp_path, repository, url, time):
     client = Client(tmp_path / "client", url, repository.newest_root())
     assert client.fetch(*FIRST) == FIRST
+
+
+def test_clients_follow_keys_on_p256(tmp_path, url, time):
+    folder = tmp_path / "keys"
+    create_key_files(folder)
+    for path in folder.iterdir():
+        key = ec.generate_private_key(ec.SECP256R1())
+        path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    repository = TrustRepository.create(tmp_path / "tuf", FIRST, load_key_files(folder), START)
+    assert Client(tmp_path / "client", url, repository.newest_root()).fetch(*FIRST) == FIRST
 
 
 def test_clients_find_new_targets(tmp_path, repository, url, time):
