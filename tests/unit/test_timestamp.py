@@ -13,7 +13,17 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from tsa_authority import HASHES, MESSAGE, NOW, POLICY, Authority, certificate, name, private_key, tlv
+from tests.support.tsa_authority import (
+    HASHES,
+    MESSAGE,
+    NOW,
+    POLICY,
+    Authority,
+    certificate,
+    name,
+    private_key,
+    tlv,
+)
 
 from hallmark.core.algorithms import SHA2_256, SHA2_384, SHA2_512
 from hallmark.core.cms import CONTENT_TYPE, MESSAGE_DIGEST, AlgorithmIdentifier, Attribute

@@ -1,0 +1,55 @@
+# Everything that this repository can do for you. `make demo` and `make test` need Python 3.11 with venv, gcc and make.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+JOBS ?= 2
+
+.PHONY: setup demo up test check bench interop torment lock clean
+
+setup: .venv/ready  ## make .venv and install the locked dependencies
+
+.venv/ready: requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements/dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --no-index -e .
+	touch $@
+
+demo: setup  ## start a throw-away instance, sign a real file, verify it, show a tampered copy refused
+	$(BIN)/hallmark demo
+
+up: setup  ## run an instance in ./instance until Ctrl-C
+	$(BIN)/hallmark up --data instance --listen 127.0.0.1:8080
+
+test: setup  ## run the tests
+	$(BIN)/python -m pytest -n $(JOBS)
+
+check: setup  ## formatting, lints, types, layers, sizes, docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/architecture
+
+bench: setup  ## measure; prints the table of bench/README.md
+	$(BIN)/python -m bench
+
+interop: setup .venv-interop/ready .tools/ready  ## real cosign, sigstore-python and gitsign against a real instance
+	HALLMARK_INTEROP=1 $(BIN)/python -m pytest -m interop tests/interop
+
+torment: setup  ## kill processes at random moments under load, and check every entry
+	$(BIN)/python -m pytest -m torment tests/scenario
+
+.venv-interop/ready: requirements/interop.txt
+	$(PYTHON) -m venv .venv-interop
+	.venv-interop/bin/pip install --quiet --require-hashes --no-deps -r requirements/interop.txt
+	touch $@
+
+.tools/ready: tests/interop/fetch-clients
+	tests/interop/fetch-clients .tools
+	touch $@
+
+lock: setup  ## make the requirement files again from pyproject.toml
+	requirements/lock
+
+clean:
+	rm -rf .venv .venv-interop .tools

@@ -1,0 +1,128 @@
+"""The log's HTTP interface (RFC 6962 section 4, static-ct-api): add-chain, add-pre-chain, get-roots, issuers.
+
+Tiles and the checkpoint are read elsewhere. Errors are text: the status' name, then the reason.
+"""
+
+import base64
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from hallmark.core.encoding.protojson import parse_bytes
+from hallmark.core.x509.sct import Sct
+from hallmark.ctlog.service import CtLog
+from hallmark.errors import HallmarkError, MalformedInput, Overloaded
+from hallmark.web.asgi import App, Receive, Scope, Send, read_body, respond
+from hallmark.web.problems import report_unexpected, status_of
+
+_TEXT: Final = b"text/plain; charset=utf-8"
+_ISSUER_TYPE: Final = "application/pkix-cert"
+
+
+class _Submission(msgspec.Struct, frozen=True):
+    chain: list[str]
+
+
+_decode: Final = msgspec.json.Decoder(_Submission).decode
+
+
+class _SubmissionRoute:
+    """One of the two submissions, as a raw ASGI callable."""
+
+    def __init__(self, add: Callable[[list[bytes]], Awaitable[Sct]], max_body_bytes: int) -> None:
+        self._add = add
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            await _refuse(send, 405, "only POST is allowed here", [(b"allow", b"POST")])
+            return
+        try:
+            chain = _parse_chain(await read_body(receive, self._max_body_bytes))
+            body = _print_sct(await self._add(chain))
+        except HallmarkError as error:
+            await _refuse_error(send, error)
+        except Exception as error:  # noqa: BLE001 - the last line of defence: log it, tell nothing
+            request_id = report_unexpected(error, "ctlog")
+            await _refuse(send, 500, f"request {request_id}")
+        else:
+            await respond(send, 200, body)
+
+
+def hot_routes(service: CtLog) -> dict[str, App]:
+    """Give the submissions as raw ASGI callables, by path below the log's base."""
+    limit = service.config.max_body_bytes
+    return {
+        "/ct/v1/add-chain": _SubmissionRoute(service.add_chain, limit),
+        "/ct/v1/add-pre-chain": _SubmissionRoute(service.add_pre_chain, limit),
+    }
+
+
+def routes(service: CtLog) -> list[BaseRoute]:
+    """Give every route of the log's write side, and the issuers."""
+    encoded = msgspec.json.encode({"certificates": [_b64(der) for der in service.roots]})
+
+    async def get_roots(_: Request) -> Response:
+        return Response(encoded, media_type="application/json")
+
+    async def get_issuer(request: Request) -> Response:
+        fingerprint = request.path_params["fingerprint"]
+        certificate = service.issuer(bytes.fromhex(fingerprint)) if _is_fingerprint(fingerprint) else None
+        if certificate is None:
+            return Response("Not Found\nno such issuer\n", 404, media_type="text/plain")
+        return Response(certificate, media_type=_ISSUER_TYPE, headers={"cache-control": _IMMUTABLE})
+
+    return [
+        *(Route(path, app) for path, app in hot_routes(service).items()),
+        Route("/ct/v1/get-roots", get_roots),
+        Route("/issuer/{fingerprint}", get_issuer),
+    ]
+
+
+_IMMUTABLE: Final = "public, max-age=604800, immutable"
+
+
+def _parse_chain(body: bytes) -> list[bytes]:
+    try:
+        submission = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedInput(f"the body is not a submission: {error}") from None
+    return [parse_bytes(item, what="a certificate of the chain") for item in submission.chain]
+
+
+def _print_sct(sct: Sct) -> bytes:
+    return msgspec.json.encode(
+        {
+            "sct_version": 0,
+            "id": _b64(sct.log_id),
+            "timestamp": sct.timestamp,
+            "extensions": _b64(sct.extensions),
+            "signature": _b64(sct.digitally_signed()),
+        }
+    )
+
+
+def _b64(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
+def _is_fingerprint(text: str) -> bool:
+    return len(text) == 64 and all(char in "0123456789abcdef" for char in text)
+
+
+async def _refuse_error(send: Send, error: HallmarkError) -> None:
+    status = 413 if error.code == "body_too_large" else status_of(error)[0]
+    retry = [(b"retry-after", str(error.retry_after).encode())] if isinstance(error, Overloaded) else []
+    await _refuse(send, status, error.message, retry)
+
+
+async def _refuse(
+    send: Send, status: int, reason: str, headers: list[tuple[bytes, bytes]] | None = None
+) -> None:
+    body = f"{HTTPStatus(status).phrase}\n{reason}\n".encode()
+    await respond(send, status, body, content_type=_TEXT, headers=headers or [])

@@ -1,0 +1,1 @@
+"""A running instance: its directory's lock, its first start, its processes."""

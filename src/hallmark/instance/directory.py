@@ -1,0 +1,90 @@
+"""The lock on an instance's directory, and the discarding of what a killed first start left."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hallmark.errors import ConfigurationError
+from hallmark.wiring.layout import DIRECTORIES, Layout
+
+
+@contextmanager
+def locked_directory(root: Path) -> Iterator[Layout]:
+    """Hold the directory for this process; made where it is missing.
+
+    Raises `ConfigurationError`: `instance_running` where another process holds it, `unwritable_directory`
+    where it cannot be used.
+    """
+    layout = Layout(root)
+    descriptor = _open_lock(layout)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(
+                f"another process runs the instance in {root}",
+                code="instance_running",
+                hint="stop it first, or give this one a directory of its own with --data",
+            ) from None
+        yield layout
+    finally:
+        os.close(descriptor)
+
+
+def _open_lock(layout: Layout) -> int:
+    try:
+        layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the directory {layout.root} cannot be used: {error.strerror}",
+            code="unwritable_directory",
+            hint="give a directory that you may write to with --data",
+        ) from None
+
+
+def is_new(layout: Layout) -> bool:
+    """Say whether the directory holds no instance yet, after discarding a half-made one.
+
+    Only what a first start makes is ever deleted, and only where `.new` shows that one was under way.
+    Raises `ConfigurationError` (`not_an_instance`) for a directory with other things in it.
+    """
+    if layout.instance_file.exists():
+        shutil.rmtree(layout.new, ignore_errors=True)
+        return False
+    if layout.new.exists():
+        for name in DIRECTORIES:
+            shutil.rmtree(layout.root / name, ignore_errors=True)
+        shutil.rmtree(layout.new)
+    others = sorted(item.name for item in layout.root.iterdir() if item.name != layout.lock.name)
+    if others:
+        raise ConfigurationError(
+            f"{layout.root} is not empty and holds no instance: {', '.join(others[:3])}",
+            code="not_an_instance",
+            hint="give an empty or a new directory with --data",
+        )
+    return True
+
+
+def install(layout: Layout) -> None:
+    """Move a finished `.new` into place, `instance.json` last: from then on the instance exists."""
+    for folder, _, files in os.walk(layout.new):
+        for name in files:
+            _sync(Path(folder) / name)
+        _sync(Path(folder))
+    for name in (*DIRECTORIES, layout.instance_file.name):
+        (layout.new / name).rename(layout.root / name)
+        _sync(layout.root)
+    layout.new.rmdir()
+    _sync(layout.root)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,131 @@
+"""The processes of an instance: the parent starts workers, replaces the ones that die, and ends them.
+
+A worker learns of the parent's death by a pipe: its reading end sees the end of file when the parent is gone,
+however it went, and the worker ends at once. What it was committing is committed or not; nobody is answered
+who must not be.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from hallmark.errors import RemoteError
+
+logger = logging.getLogger("hallmark.instance")
+
+GO: Final = b"go"
+_STARTED: Final = b"started"
+_START_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 15.0
+_POLL_SECONDS: Final = 0.05
+_SOON_SECONDS: Final = 5.0
+_LONGEST_PAUSE: Final = 5.0
+
+
+class Worker:
+    """One worker process, its lifeline and the pipe on which it says that it serves."""
+
+    def __init__(self, root: Path, number: int) -> None:
+        lifeline, self._lifeline = os.pipe()
+        self._started, started = os.pipe()
+        command = [sys.executable, "-m", "hallmark.instance.worker", str(root), str(lifeline), str(started)]
+        self.number = number
+        self.born = time.monotonic()
+        self.process = subprocess.Popen(  # noqa: S603  our own module
+            command, pass_fds=(lifeline, started), stdin=subprocess.DEVNULL
+        )
+        os.close(lifeline)
+        os.close(started)
+
+    def go(self) -> None:
+        """Let the worker open the directory and serve."""
+        with suppress(BrokenPipeError):  # it has died already, which `poll` will tell
+            os.write(self._lifeline, GO)
+
+    def wait_until_serving(self) -> None:
+        """Wait until the worker serves; raises `RemoteError` where it ends before."""
+        if os.read(self._started, len(_STARTED)) != _STARTED:
+            status = self.process.wait(_START_SECONDS)
+            raise RemoteError(
+                f"worker {self.number} ended with status {status} before it served",
+                code="worker_failed",
+                hint="its reason stands above",
+            )
+
+    def close(self) -> None:
+        """Close the pipes; a worker that still runs ends."""
+        for descriptor in (self._lifeline, self._started):
+            os.close(descriptor)
+
+    def stop(self, deadline: float) -> None:
+        """Ask the worker to end, and make it end at the deadline."""
+        try:
+            self.process.wait(max(deadline - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.close()
+
+
+class Supervisor:
+    """Runs `count` workers on one directory until `stopping` says to end."""
+
+    def __init__(self, root: Path, count: int) -> None:
+        self._root = root
+        self._workers = [Worker(root, number) for number in range(count)]
+        self._deaths = 0
+
+    def serve(self) -> None:
+        """Let the workers serve, and wait until every one does."""
+        for worker in self._workers:
+            worker.go()
+        for worker in self._workers:
+            worker.wait_until_serving()
+
+    def watch(self, stopping: Callable[[], bool]) -> None:
+        """Replace workers that die until it is time to stop."""
+        while not stopping():
+            for worker in self._dead():
+                self._replace(worker)
+            time.sleep(_POLL_SECONDS)
+
+    def stop(self) -> None:
+        """End every worker that there still is: they finish what they have accepted, for a bounded time."""
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            worker.process.terminate()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for worker in workers:
+            worker.stop(deadline)
+
+    @property
+    def process_ids(self) -> Sequence[int]:
+        """The workers' process ids."""
+        return [worker.process.pid for worker in self._workers]
+
+    def _dead(self) -> list[Worker]:
+        return [worker for worker in self._workers if worker.process.poll() is not None]
+
+    def _replace(self, dead: Worker) -> None:
+        """Start another worker; one that dies young is replaced after a pause that grows."""
+        logger.error("worker %d ended with status %s; starting another", dead.number, dead.process.returncode)
+        dead.close()
+        young = time.monotonic() - dead.born < _SOON_SECONDS
+        self._deaths = self._deaths + 1 if young else 0
+        if self._deaths > 1:
+            time.sleep(min(0.1 * 2**self._deaths, _LONGEST_PAUSE))
+        replacement = Worker(self._root, dead.number)
+        self._workers[self._workers.index(dead)] = replacement
+        replacement.go()
+
+
+def say_started(descriptor: int) -> None:
+    """Tell the parent that this worker serves."""
+    os.write(descriptor, _STARTED)
+    os.close(descriptor)

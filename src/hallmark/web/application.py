@@ -1,0 +1,36 @@
+"""One ASGI application from the routes of several services, with a short way for the hot ones."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from hallmark.web.asgi import App, Receive, Scope, Send
+from hallmark.web.problems import INTERNAL_ERROR, grpc_problem, report_unexpected
+
+_POST: Final = "POST"
+
+
+class Dispatcher:
+    """Sends hot POSTs straight to their handler and everything else through Starlette's routing."""
+
+    def __init__(self, routes: Sequence[BaseRoute], hot: Mapping[str, App]) -> None:
+        self._hot = dict(hot)
+        self._cold = Starlette(routes=list(routes), exception_handlers={500: _internal_error})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        hot = self._hot.get(scope["path"]) if scope["type"] == "http" and scope["method"] == _POST else None
+        if hot is not None:
+            await hot(scope, receive, send)
+        else:
+            await self._cold(scope, receive, send)
+
+
+async def _internal_error(request: Request, error: Exception) -> Response:
+    request_id = report_unexpected(error, request.url.path)
+    problem = grpc_problem(INTERNAL_ERROR[1], f"internal server error (request {request_id})")
+    return Response(problem, INTERNAL_ERROR[0], media_type="application/json")

@@ -1,0 +1,63 @@
+"""Opens the logs of an instance: their databases, published objects, signers."""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from hallmark.adapters.keys.file import SoftwareKey, read_key
+from hallmark.adapters.storage.filesystem import FileObjectStore
+from hallmark.adapters.storage.sqlite import SqliteHeadStore
+from hallmark.core.x509.tile_leaf import merkle_tree_leaf_of, split_tile_leaves
+from hallmark.ctlog.signer import CtLogSigner
+from hallmark.ports import CheckpointSigner, Clock
+from hallmark.tiledlog.publisher import Publisher
+from hallmark.tiledlog.reader import LogReader
+from hallmark.tiledlog.records import TLOG_TILES, RecordFormat
+from hallmark.tiledlog.sequencer import Sequencer
+from hallmark.tiledlog.signer import NoteSigner
+from hallmark.wiring.layout import InstanceFile, Layout
+
+STATIC_CT: Final = RecordFormat("data", split_tile_leaves, merkle_tree_leaf_of, lambda record: record)
+
+
+class OpenLog(msgspec.Struct, frozen=True):
+    """A log that can be read, published and appended to by whoever opened it."""
+
+    name: str
+    layout: Layout
+    signer: CheckpointSigner
+    records: RecordFormat
+
+    def store(self) -> SqliteHeadStore:
+        """Open the database once more: a connection belongs to one thread at a time."""
+        return SqliteHeadStore(self.layout.database(self.name))
+
+    def reader(self) -> LogReader:
+        """Open the reading side."""
+        return LogReader(self.store(), self.objects(), self.records)
+
+    def publisher(self) -> tuple[Publisher, SqliteHeadStore]:
+        """Open the publisher, and the database it uses."""
+        store = self.store()
+        return Publisher(store, self.objects(), self.signer, self.records), store
+
+    def sequencer(self, clock: Clock, on_failure: Callable[[BaseException], None]) -> Sequencer:
+        """Open the writing side."""
+        return Sequencer(self.store(), self.signer, clock, on_failure=on_failure)
+
+    def objects(self) -> FileObjectStore:
+        """Open the published objects."""
+        return FileObjectStore(self.layout.public(self.name))
+
+
+def open_tlog(layout: Layout, instance: InstanceFile) -> tuple[OpenLog, NoteSigner]:
+    """Open the signature log; its origin is the public host name, because clients derive it so."""
+    signer = NoteSigner(instance.public_host, read_key(layout.key("tlog")))
+    return OpenLog("tlog", layout, signer, TLOG_TILES), signer
+
+
+def open_ctlog(layout: Layout, instance: InstanceFile) -> tuple[OpenLog, SoftwareKey]:
+    """Open the certificate transparency log, and the key that signs its SCTs too."""
+    key = read_key(layout.key("ctlog"))
+    return OpenLog("ctlog", layout, CtLogSigner(instance.ctlog_origin, key), STATIC_CT), key
