@@ -33,7 +33,13 @@ from hallmark.core.timestamp_response import build_response, token_signer
 from hallmark.core.transparency_log_entry import InclusionProof, TransparencyLogEntry
 from hallmark.core.trusted_root import CertificateAuthority, TransparencyLog, TrustedRoot, Validity
 from hallmark.core.x509.oids import FULCIO_EXTENSIONS
-from hallmark.core.x509.sct import PrecertEntry, Sct, leaf_index_extension, merkle_tree_leaf, sct_list_extension
+from hallmark.core.x509.sct import (
+    PrecertEntry,
+    Sct,
+    leaf_index_extension,
+    merkle_tree_leaf,
+    sct_list_extension,
+)
 from hallmark.verify.verifier import Artifact
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -85,6 +91,7 @@ def key_usage(**yes: bool) -> x509.KeyUsage:
     return x509.KeyUsage(**{name: yes.get(name, False) for name in names})
 
 
+DIGITAL_SIGNATURE = key_usage(digital_signature=True)
 CODE_SIGNING = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
 TIME_STAMPING = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
 
@@ -161,7 +168,7 @@ class World:
         key: str = "p256-leaf",
         names: Sequence[x509.GeneralName] = (x509.RFC822Name(EMAIL),),
         names_critical: bool = True,
-        usage: x509.KeyUsage | None = key_usage(digital_signature=True),
+        usage: x509.KeyUsage | None = DIGITAL_SIGNATURE,
         purposes: x509.ExtendedKeyUsage | None = CODE_SIGNING,
         claims: dict[str, str] | None = None,
         extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
@@ -260,7 +267,9 @@ class World:
         **changes: object,
     ) -> Bundle:
         """Sign a statement about MESSAGE."""
-        payload = statement if isinstance(statement, bytes) else json.dumps(statement or a_statement()).encode()
+        payload = (
+            statement if isinstance(statement, bytes) else json.dumps(statement or a_statement()).encode()
+        )
         signature, certificate = sign("p256-leaf", pae(payload_type, payload)), self.certificate()
         body = hashedrekord_v002_body(
             hashlib.sha256(pae(payload_type, payload)).digest(),
@@ -340,7 +349,9 @@ def ct_log(key: str = "p256-ct", valid_for: Validity | None = None) -> Transpare
 
 def signed_checkpoint(checkpoint: Checkpoint, key_name: str, key: str) -> bytes:
     text = checkpoint.to_text()
-    signature = NoteSignature(key_name, note_key_hash(key_name, public_key(key))[:4], sign(key, text.encode()))
+    signature = NoteSignature(
+        key_name, note_key_hash(key_name, public_key(key))[:4], sign(key, text.encode())
+    )
     return Note(text, (signature,)).to_bytes()
 
 
@@ -361,7 +372,9 @@ def inclusion_proof(
     )
 
 
-def v2_entry(body: bytes, *, host: str = HOST, key: str = "ed25519-log", **changes: object) -> TransparencyLogEntry:
+def v2_entry(
+    body: bytes, *, host: str = HOST, key: str = "ed25519-log", **changes: object
+) -> TransparencyLogEntry:
     proof = inclusion_proof(body, origin=host, key_name=host, key=key)
     head = json.loads(body)
     entry = TransparencyLogEntry(

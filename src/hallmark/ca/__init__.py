@@ -1,1 +1,1 @@
-"""The certificate authority (Fulcio)."""
+"""The certificate authority."""

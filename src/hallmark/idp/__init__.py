@@ -1,1 +1,1 @@
-"""The development identity provider (OpenID Connect)."""
+"""The identity provider for development."""

@@ -1,0 +1,20 @@
+"""What can be set for the certificate authority."""
+
+from typing import Final
+
+import msgspec
+
+from hallmark.core.algorithms import DEFAULT_ALGORITHMS
+
+DEFAULT_CLIENT_ALGORITHMS: Final = frozenset(row.name for row in DEFAULT_ALGORITHMS.values())
+
+
+class CaConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits and policy of the authority; keys, chain and issuers come with what is handed to it.
+
+    `client_signing_algorithms` names the algorithms, as in the registry (`ecdsa-sha2-256-nistp256`), that
+    certificates are issued for. `max_body_bytes` bounds a request's body.
+    """
+
+    client_signing_algorithms: frozenset[str] = DEFAULT_CLIENT_ALGORITHMS
+    max_body_bytes: int = 4 * 1024 * 1024
