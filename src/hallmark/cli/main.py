@@ -20,15 +20,16 @@ _REPORT_TO: Final = "this is a bug in Hallmark: please report it, with HALLMARK_
 
 
 class CommandRow(NamedTuple):
-    """One command: where its click command `command` is, and its line in `hallmark --help`."""
+    """One command: where its click command is, and its line in `hallmark --help`."""
 
     module: str
     help: str
+    attribute: str = "command"
 
 
 COMMANDS: Final = {
-    "up": CommandRow("hallmark.cli.up", "Start a whole Sigstore instance."),
-    "demo": CommandRow("hallmark.cli.demo", "Start a throw-away instance, sign and verify a file."),
+    "up": CommandRow("hallmark.cli.up", "Start a whole Sigstore instance.", "up"),
+    "demo": CommandRow("hallmark.cli.demo", "Start a throw-away instance, sign and verify a file.", "demo"),
     "sign": CommandRow("hallmark.cli.sign", "Sign files."),
     "verify": CommandRow("hallmark.cli.verify", "Verify files against their signatures."),
     "inspect": CommandRow("hallmark.cli.inspect", "Show everything in a bundle, decoded."),
@@ -52,7 +53,7 @@ class LazyGroup(click.Group):
         if row is None:
             return None
         try:
-            found: click.Command = importlib.import_module(row.module).command
+            found: click.Command = getattr(importlib.import_module(row.module), row.attribute)
         except ModuleNotFoundError as error:
             raise _missing_part(cmd_name, error) from None
         return found
