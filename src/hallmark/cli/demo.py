@@ -118,8 +118,8 @@ class _Demo:
             text=True,
             check=False,
         )
-        output = done.stdout if not shown else ""
-        self._echo(f"{output}{done.stderr}".rstrip() + f"\n(exit status {done.returncode})\n")
+        printed = f"{'' if shown else done.stdout}{done.stderr}"
+        self._echo(f"{printed}(exit status {done.returncode})\n")
         if done.returncode != status:
             _fail(f"expected exit status {status}")
         return done.stdout
