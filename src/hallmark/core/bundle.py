@@ -95,7 +95,8 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
             raise MalformedInput("a bundle of this kind has no certificate chain")
         if len(self.intermediates) > MAX_INTERMEDIATES:
             raise MalformedInput(f"the bundle has more than {MAX_INTERMEDIATES} intermediate certificates")
-        for der in (self.certificate or b"-", *self.intermediates):
+        leaf = () if self.certificate is None else (self.certificate,)
+        for der in (*leaf, *self.intermediates):
             if not 1 <= len(der) <= MAX_CERTIFICATE_BYTES:
                 raise MalformedInput(f"a certificate of {len(der)} bytes in the bundle")
 

@@ -96,11 +96,12 @@ class Supervisor:
             time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:
-        """End every worker: they finish what they have accepted, for a bounded time."""
-        for worker in self._workers:
+        """End every worker that there still is: they finish what they have accepted, for a bounded time."""
+        workers, self._workers = self._workers, []
+        for worker in workers:
             worker.process.terminate()
         deadline = time.monotonic() + _STOP_SECONDS
-        for worker in self._workers:
+        for worker in workers:
             worker.stop(deadline)
 
     @property

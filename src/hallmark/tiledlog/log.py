@@ -2,6 +2,7 @@
 
 from hallmark.core.merkle import EMPTY_ROOT
 from hallmark.ports import CheckpointSigner, HeadStore, LogHead
+from hallmark.tiledlog.commit import Waiting, build_commit
 
 
 def create_log(store: HeadStore, signer: CheckpointSigner, *, time: int) -> None:
@@ -21,3 +22,12 @@ def create_log(store: HeadStore, signer: CheckpointSigner, *, time: int) -> None
             applied_edge=(),
         )
     )
+
+
+def append_now(store: HeadStore, signer: CheckpointSigner, entry: Waiting, *, now: int) -> None:
+    """Append one entry without a sequencer: the bootstrap entry of a new log; `now` in milliseconds."""
+    with store.transaction() as transaction:
+        head = transaction.head()
+        commit = build_commit(head, [entry], transaction.find([entry.dedup_key]), now=now, signer=signer)
+        if commit.staged is not None:
+            transaction.commit(head, commit.staged, commit.edge, commit.keys)

@@ -1,19 +1,44 @@
 """The application of a worker: every service of the instance on one port."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from starlette.routing import BaseRoute
+from cryptography.hazmat.primitives.asymmetric import rsa
+from starlette.routing import BaseRoute, Mount
 
+from hallmark.adapters.keys.file import read_key
+from hallmark.adapters.storage.grants import SqliteGrants
+from hallmark.adapters.storage.issuers import ObjectIssuerStore
+from hallmark.ca import http as ca_http
+from hallmark.ca.issuers import FixedKeys, OidcIssuer, OidcIssuers
+from hallmark.ca.service import CertificateAuthority
+from hallmark.core.keys import parse_public_key
+from hallmark.core.oidc.issuers import ISSUER_TYPES
+from hallmark.ctlog import http as ctlog_http
+from hallmark.ctlog.service import CtLog
+from hallmark.errors import ConfigurationError
+from hallmark.idp import http as idp_http
+from hallmark.idp.config import IdpConfig
+from hallmark.idp.service import IdentityProvider
 from hallmark.tiledlog.sequencer import Sequencer
 from hallmark.tlog import http as tlog_http
 from hallmark.tlog.config import TlogConfig
 from hallmark.tlog.service import TlogService
+from hallmark.trustroot import http as tuf_http
+from hallmark.tsa import http as tsa_http
+from hallmark.tsa.config import TsaConfig
+from hallmark.tsa.service import TimestampAuthority
 from hallmark.web.application import Dispatcher
 from hallmark.web.asgi import App, Receive, Scope, Send
-from hallmark.web.health import health_routes
+from hallmark.web.health import health_routes, well_known_routes
+from hallmark.web.log_reads import read_routes
+from hallmark.wiring.chains import read_chain
+from hallmark.wiring.description import CLIENT_FILES, description
 from hallmark.wiring.layout import InstanceFile, Layout
-from hallmark.wiring.logs import open_tlog
+from hallmark.wiring.logs import STATIC_CT, open_ctlog, open_tlog
+
+OnFailure = Callable[[BaseException], None]
 
 
 def utc_now() -> datetime:
@@ -44,11 +69,103 @@ class Application:
         await self._app(scope, receive, send)
 
 
-def open_application(layout: Layout, *, on_failure: Callable[[BaseException], None]) -> Application:
-    """Open every service of the instance in this directory."""
+def open_application(layout: Layout, *, on_failure: OnFailure) -> Application:
+    """Open every service of the instance in this directory; raises `ConfigurationError` for damaged state."""
     instance = layout.read_instance()
-    tlog, signer = open_tlog(layout, instance)
-    sequencer = tlog.sequencer(utc_now, on_failure)
-    service = TlogService(sequencer, tlog.reader(), log_id=signer.log_id, config=TlogConfig())
-    routes: list[BaseRoute] = [*tlog_http.routes(service), *health_routes()]
-    return Application(instance, Dispatcher(routes, tlog_http.hot_routes(service)), [sequencer])
+    parts = _Parts(layout, instance, on_failure)
+    tlog, tsa, idp = parts.tlog(), parts.tsa(), parts.idp()
+    ctlog, ctlog_reads = parts.ctlog()
+    ca = parts.ca(ctlog, idp)
+    hot = {
+        **tlog_http.hot_routes(tlog),
+        **ca_http.hot_routes(ca),
+        **tsa_http.hot_routes(tsa),
+        **{f"/ctlog{path}": app for path, app in ctlog_http.hot_routes(ctlog).items()},
+    }
+    routes: list[BaseRoute] = [
+        *health_routes(),
+        *parts.well_known(),
+        *tlog_http.routes(tlog),
+        *ca_http.routes(ca),
+        *tsa_http.routes(tsa),
+        Mount("/ctlog", routes=[*ctlog_http.routes(ctlog), *ctlog_reads]),
+        Mount("/oidc", routes=idp_http.routes(idp)),
+        Mount("/tuf", routes=tuf_http.routes(layout.tuf)),
+    ]
+    return Application(instance, Dispatcher(routes, hot), parts.sequencers)
+
+
+class _Parts:
+    """Constructs the services of one worker."""
+
+    def __init__(self, layout: Layout, instance: InstanceFile, on_failure: OnFailure) -> None:
+        self._layout = layout
+        self._instance = instance
+        self._on_failure = on_failure
+        self.sequencers: list[Sequencer] = []
+
+    def tlog(self) -> TlogService:
+        log, signer = open_tlog(self._layout, self._instance)
+        sequencer = log.sequencer(utc_now, self._on_failure)
+        self.sequencers.append(sequencer)
+        return TlogService(sequencer, log.reader(), log_id=signer.log_id, config=TlogConfig())
+
+    def ctlog(self) -> tuple[CtLog, list[BaseRoute]]:
+        log, key = open_ctlog(self._layout, self._instance)
+        sequencer = log.sequencer(utc_now, self._on_failure)
+        self.sequencers.append(sequencer)
+        service = CtLog(
+            log=sequencer,
+            key=key,
+            roots=read_chain(self._layout, "ca")[-1:],
+            issuers=ObjectIssuerStore(log.objects()),
+        )
+        return service, read_routes(log.reader(), folder=STATIC_CT.folder)
+
+    def tsa(self) -> TimestampAuthority:
+        return TimestampAuthority(
+            TsaConfig(), read_chain(self._layout, "tsa"), read_key(self._layout.key("tsa")), utc_now
+        )
+
+    def idp(self) -> IdentityProvider:
+        key = read_key(self._layout.key("idp")).private_key
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise ConfigurationError("the identity provider's key is not RSA", code="damaged_state")
+        secret = self._read_client_file("token_secret").strip()
+        config = IdpConfig(
+            base_url=self._instance.base_url, token_secret_sha256=hashlib.sha256(secret).digest()
+        )
+        return IdentityProvider(
+            config=config, key=key, grants=SqliteGrants(self._layout.grants), clock=utc_now
+        )
+
+    def ca(self, ctlog: CtLog, idp: IdentityProvider) -> CertificateAuthority:
+        """The issuer of this very instance is asked in process, never over HTTP."""
+        issuer = OidcIssuer(
+            url=idp.config.oidc_issuer,
+            issuer_type=ISSUER_TYPES["email"],
+            audience=idp.config.client_id,
+            keys=FixedKeys(idp.key_set),
+        )
+        return CertificateAuthority(
+            issuing_key=read_key(self._layout.key("ca")),
+            issuing_chain=read_chain(self._layout, "ca"),
+            ctlog=ctlog,
+            ctlog_key=parse_public_key(read_key(self._layout.key("ctlog")).spki),
+            issuers=OidcIssuers([issuer]),
+            clock=utc_now,
+        )
+
+    def well_known(self) -> list[BaseRoute]:
+        files = {name: self._read_client_file(name) for name in CLIENT_FILES}
+        return well_known_routes(description(self._instance, files["root.json"]), files)
+
+    def _read_client_file(self, name: str) -> bytes:
+        try:
+            return (self._layout.client / name).read_bytes()
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self._layout.client / name} cannot be read: {error.strerror}",
+                code="damaged_state",
+                hint="restore the directory from a copy",
+            ) from None

@@ -53,6 +53,7 @@ class Layout:
         self.keys = root / "keys"
         self.client = root / "client"
         self.tuf = root / "tuf"
+        self.tuf_keys = root / "keys" / "tuf"
         self.grants = root / "idp" / "grants.db"
 
     def key(self, name: str) -> Path:

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from hallmark.adapters.keys.file import read_key
+from hallmark.adapters.keys.file import SoftwareKey, read_key
 from hallmark.adapters.storage.filesystem import FileObjectStore
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
 from hallmark.core.x509.tile_leaf import merkle_tree_leaf_of, split_tile_leaves
@@ -57,7 +57,7 @@ def open_tlog(layout: Layout, instance: InstanceFile) -> tuple[OpenLog, NoteSign
     return OpenLog("tlog", layout, signer, TLOG_TILES), signer
 
 
-def open_ctlog(layout: Layout, instance: InstanceFile) -> OpenLog:
-    """Open the certificate transparency log."""
-    signer = CtLogSigner(instance.ctlog_origin, read_key(layout.key("ctlog")))
-    return OpenLog("ctlog", layout, signer, STATIC_CT)
+def open_ctlog(layout: Layout, instance: InstanceFile) -> tuple[OpenLog, SoftwareKey]:
+    """Open the certificate transparency log, and the key that signs its SCTs too."""
+    key = read_key(layout.key("ctlog"))
+    return OpenLog("ctlog", layout, CtLogSigner(instance.ctlog_origin, key), STATIC_CT), key

@@ -3,11 +3,16 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
+from hallmark.errors import Overloaded
 from hallmark.tiledlog.publisher import Publisher
-from hallmark.wiring.logs import OpenLog
+from hallmark.trustroot.keys import load_key_files
+from hallmark.trustroot.repository import TrustRepository
+from hallmark.wiring.layout import InstanceFile, Layout
+from hallmark.wiring.logs import OpenLog, open_ctlog, open_tlog
 
 logger = logging.getLogger("hallmark.publishing")
 
@@ -31,10 +36,11 @@ class Publishing:
         self._chore = chore
         self._on_failure = on_failure
         self._stopping = threading.Event()
+        self._complaint = ""
         self._thread = threading.Thread(target=self._run, name="publishing", daemon=True)
 
     def recover(self) -> None:
-        """Bring every log's published objects up to its head; raises `TrustError` for a log that must stop."""
+        """Bring every log's objects up to its head; raises `TrustError` for a log that must not go on."""
         for publisher, _ in self._publishers:
             publisher.recover()
 
@@ -61,6 +67,31 @@ class Publishing:
             self._on_failure(error)
 
     def _publish(self) -> None:
-        for publisher, store in self._publishers:
-            while publisher.publish():
-                store.compact()
+        """Publish every log; what cannot be written now waits in the database for a later pass."""
+        try:
+            for publisher, store in self._publishers:
+                while publisher.publish():
+                    store.compact()
+        except (OSError, Overloaded) as error:
+            if str(error) != self._complaint:
+                logger.error("cannot publish for now: %s", error)
+            self._complaint = str(error)
+        else:
+            self._complaint = ""
+
+
+def open_publishing(
+    layout: Layout, instance: InstanceFile, *, on_failure: Callable[[BaseException], None]
+) -> Publishing:
+    """Open what the parent publishes: both logs, and the TUF repository, which it renews in time."""
+    tlog, _ = open_tlog(layout, instance)
+    ctlog, _ = open_ctlog(layout, instance)
+    repository = TrustRepository(layout.tuf, load_key_files(layout.tuf_keys))
+
+    def renew() -> None:
+        renewed = repository.refresh(datetime.now(UTC))
+        if renewed:
+            logger.info("signed the trust root anew: %s", ", ".join(renewed))
+
+    renew()
+    return Publishing([tlog, ctlog], renew, on_failure=on_failure)

@@ -1,0 +1,170 @@
+"""The command `hallmark`: finds the command by its name, loads it, and answers for everything it raises.
+
+Only the command that is named gets imported; `hallmark --help` and `hallmark --version` import none.
+"""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Final, NamedTuple, NoReturn
+
+import click
+
+from hallmark.cli import exit_codes
+from hallmark.cli.output import CommandFailed, describe_error, print_error, print_json
+from hallmark.errors import HallmarkError
+
+_REPORT_TO: Final = "this is a bug in Hallmark: please report it, with HALLMARK_DEBUG=1 set for the details"
+
+
+class CommandRow(NamedTuple):
+    """One command: where its click command `command` is, and its line in `hallmark --help`."""
+
+    module: str
+    help: str
+
+
+COMMANDS: Final = {
+    "up": CommandRow("hallmark.cli.up", "Start a whole Sigstore instance."),
+    "demo": CommandRow("hallmark.cli.demo", "Start a throw-away instance, sign and verify a file."),
+    "sign": CommandRow("hallmark.cli.sign", "Sign files."),
+    "verify": CommandRow("hallmark.cli.verify", "Verify files against their signatures."),
+    "inspect": CommandRow("hallmark.cli.inspect", "Show everything in a bundle, decoded."),
+    "token": CommandRow("hallmark.cli.token", "Get an identity token from a development issuer."),
+    "context": CommandRow("hallmark.cli.context", "Add, list, use and remove named instances."),
+    "client-config": CommandRow("hallmark.cli.client_config", "Show how other clients use an instance."),
+    "doctor": CommandRow("hallmark.cli.doctor", "Say what is wrong with an instance, and the mend."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the commands in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        row = COMMANDS.get(cmd_name)
+        if row is None:
+            return None
+        command: click.Command = importlib.import_module(row.module).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Print the table without importing a command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, row.help) for name, row in COMMANDS.items()])
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"hallmark {version('hallmark-sigstore')}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version and exit.",
+)
+def command() -> None:
+    """Sign and verify software, and run the Sigstore instance that makes it possible."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code; nothing that is raised leaves this function."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = _wants_json(given)
+    try:
+        return _run(given)
+    except CommandFailed as failure:
+        return failure.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _leave_at_once(exit_codes.INTERRUPTED)
+    except BrokenPipeError:
+        # Python would flush standard output once more at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exit_codes.OUTPUT_CLOSED
+    except Exception as error:  # noqa: BLE001 - the last resort: no traceback reaches a user
+        return _answer(error, as_json=as_json)
+
+
+def _answer(error: Exception, *, as_json: bool) -> int:
+    """Print an error in its form and return its exit code."""
+    if isinstance(error, HallmarkError):
+        return _fail(describe_error(error), as_json=as_json)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and not as_json:
+        click.echo(error.format_message(), err=True)
+        return exit_codes.USAGE
+    if isinstance(error, click.ClickException):
+        return _fail(_describe_usage(error), as_json=as_json)
+    return _report_bug(error, as_json=as_json)
+
+
+def _run(given: list[str]) -> int:
+    """Not `command.main`: click ends the process itself, with exit code 1, when the output is closed."""
+    try:
+        with command.make_context("hallmark", given) as context:
+            command.invoke(context)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    finally:
+        sys.stdout.flush()
+    return exit_codes.DONE
+
+
+def _wants_json(given: list[str]) -> bool:
+    """Known before parsing, because a command line that does not parse is answered in JSON too."""
+    options = given[: given.index("--")] if "--" in given else given
+    return "--json" in options
+
+
+def _describe_usage(error: click.ClickException) -> dict[str, object]:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = f"{context.command_path} --help shows how it is used" if context else ""
+    message = error.format_message().rstrip(".")
+    return {
+        "code": "usage",
+        "message": message[:1].lower() + message[1:],
+        "hint": hint,
+        "exitCode": exit_codes.USAGE,
+    }
+
+
+def _report_bug(error: Exception, *, as_json: bool) -> int:
+    if os.environ.get("HALLMARK_DEBUG") == "1":
+        traceback.print_exception(error)
+    message = f"unexpected {type(error).__name__}: {str(error)[:200]}"
+    return _fail(
+        {"code": "bug", "message": message, "hint": _REPORT_TO, "exitCode": exit_codes.BUG}, as_json=as_json
+    )
+
+
+def _fail(error: dict[str, object], *, as_json: bool) -> int:
+    if as_json:
+        print_json({"ok": False, "error": error})
+    else:
+        print_error(str(error["message"]), str(error["hint"]))
+    code = error["exitCode"]
+    return code if isinstance(code, int) else exit_codes.BUG
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """Requests under way on other threads would hold up the end of the process until they time out."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""What commands print: lines for people, or with --json one JSON object for programs.
+
+Results go to standard output. Errors, hints and notes go to standard error, except that with --json an error
+is the object on standard output.
+"""
+
+import json
+import os
+import sys
+from typing import Any, Final
+
+import click
+
+from hallmark.cli.exit_codes import exit_code_of
+from hallmark.errors import HallmarkError
+
+_COLOURS: Final = {"error": "red", "hint": "cyan", "good": "green"}
+
+
+class CommandFailed(Exception):
+    """Some of what a command had to do failed; everything has been printed."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(f"exit code {exit_code}")
+        self.exit_code = exit_code
+
+
+class Output:
+    """Prints for one command; `as_json` is the command's --json."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def line(self, text: str, *, good: str = "") -> None:
+        """Print a line for people; `good` before it names a good outcome, in colour on a terminal."""
+        if not self.as_json:
+            lead = _colour(good, "good", sys.stdout.isatty()) + " " if good else ""
+            click.echo(lead + _one_line(text))
+
+    def note(self, text: str) -> None:
+        """Tell people something that is no result."""
+        if not self.as_json:
+            click.echo(_one_line(text), err=True)
+
+    def error(self, error: HallmarkError, *, about: str = "") -> None:
+        """Print an error and its hint for people, one line each."""
+        if not self.as_json:
+            print_error(f"{about}: {error.message}" if about else error.message, error.hint)
+
+    def finish(self, **facts: Any) -> None:
+        """Print the JSON object of a command that did its work."""
+        if self.as_json:
+            print_json({"ok": True, **facts})
+
+
+def describe_error(error: HallmarkError) -> dict[str, Any]:
+    """Give an error as JSON values."""
+    return {
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "exitCode": exit_code_of(error),
+    }
+
+
+def print_error(message: str, hint: str = "") -> None:
+    """Print `error: ...` and `hint: ...` on standard error."""
+    click.echo(f"{_label('error')} {_one_line(message)}", err=True)
+    if hint:
+        click.echo(f"{_label('hint')} {_one_line(hint)}", err=True)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object; everything in it is printable ASCII."""
+    click.echo(json.dumps(value))
+
+
+def _label(kind: str) -> str:
+    return _colour(f"{kind}:", kind, sys.stderr.isatty())
+
+
+def _colour(text: str, kind: str, terminal: bool) -> str:
+    if not terminal or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return click.style(text, fg=_COLOURS[kind])
+
+
+def _one_line(text: str) -> str:
+    """Names and messages may come from strangers: no line breaks and no control characters of theirs."""
+    return "".join(char if char.isprintable() else "?" for char in " ".join(text.splitlines()))

@@ -1,0 +1,94 @@
+"""`hallmark token`: an identity token from the development issuer of an instance on this machine."""
+
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlencode
+
+import click
+import msgspec
+
+from hallmark.cli.options import PATH, instance_option, json_option
+from hallmark.cli.output import Output
+from hallmark.client.files import read_file
+from hallmark.client.http import HttpClient, refused
+from hallmark.client.identity_token import IdentityToken, parse_identity_token
+from hallmark.client.trust import LocalInstance, choose_source
+from hallmark.core.encoding.protojson import format_timestamp
+from hallmark.errors import ConfigurationError, RemoteError
+
+SERVICE: Final = "the development identity provider"
+_GRANT: Final = "urn:hallmark:dev-token"
+_MAX_BYTES: Final = 64 << 10
+
+
+class _InstanceFile(msgspec.Struct, frozen=True):
+    base_url: str
+
+
+class _Tokens(msgspec.Struct, frozen=True):
+    id_token: str = ""
+    access_token: str = ""
+
+
+@click.command("token")
+@click.option("--email", required=True, metavar="E-MAIL", help="Whom the token is to name.")
+@click.option("--data", type=PATH, metavar="DIR", help="The instance's directory.")
+@instance_option
+@json_option
+def command(email: str, data: Path | None, instance: str, as_json: bool) -> None:
+    """Print an identity token for an e-mail address, and nothing else.
+
+    Only the development issuer of an instance on this machine gives one, to whoever may read its directory.
+    """
+    output = Output(as_json=as_json)
+    token = _fetch_token(email, data or _directory(instance))
+    output.line(token.raw)
+    output.finish(token=token.raw, email=email, expires=format_timestamp(token.expires))
+
+
+def _directory(instance: str) -> Path:
+    source = choose_source(instance) if instance else None
+    if isinstance(source, LocalInstance):
+        return source.directory
+    raise ConfigurationError(
+        f"the directory of {instance} is not known here" if instance else "no instance is named",
+        code="no_instance",
+        hint="pass --data DIR, the directory that hallmark up was given",
+    )
+
+
+def _fetch_token(email: str, directory: Path) -> IdentityToken:
+    base_url = _base_url(directory)
+    secret = read_file(directory / "client" / "token_secret", max_bytes=1024).decode("ascii", "replace")
+    url = f"{base_url.rstrip('/')}/oidc/token"
+    answer = HttpClient().post(
+        url,
+        urlencode({"grant_type": _GRANT, "email": email}).encode(),
+        service=SERVICE,
+        headers={
+            "Authorization": f"Bearer {secret.strip()}",
+            "Content-Type": "application/x-www-form-urlencoded",
+        },
+        idempotent=True,
+    )
+    if answer.status != 200:
+        raise refused(answer, service=SERVICE, url=url)
+    try:
+        tokens = msgspec.json.decode(answer.body, type=_Tokens)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise RemoteError(f"{SERVICE} answered with no token", code="malformed_answer") from None
+    return parse_identity_token(tokens.id_token or tokens.access_token)
+
+
+def _base_url(directory: Path) -> str:
+    path = directory / "instance.json"
+    if not path.is_file():
+        raise ConfigurationError(
+            f"{directory} is no instance's directory: it has no instance.json",
+            code="no_instance",
+            hint="pass --data DIR, the directory that hallmark up was given",
+        )
+    try:
+        return msgspec.json.decode(read_file(path, max_bytes=_MAX_BYTES), type=_InstanceFile).base_url
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise ConfigurationError(f"{path} is damaged", code="damaged_instance") from None

@@ -1,0 +1,56 @@
+"""`hallmark up`: run a whole instance in the foreground."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from hallmark.instance.run import Running
+
+_MAX_WORKERS = 64
+
+
+def default_directory() -> Path:
+    """Where an instance stands unless another directory is named."""
+    data_home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(data_home) / "hallmark" / "instance"
+
+
+@click.command(name="up")
+@click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), help="The directory of the instance."
+)
+@click.option("--listen", metavar="HOST:PORT", help="Where to listen; port 0 picks a free one, once.")
+@click.option("--public-url", metavar="URL", help="The base URL that clients use, if not that of --listen.")
+@click.option("--workers", type=click.IntRange(1, _MAX_WORKERS), default=1, help="Serving processes.")
+def up(data: Path | None, listen: str | None, public_url: str | None, workers: int) -> None:
+    """Start a whole instance; the first start makes keys, CA, logs and trust root.
+
+    It prints `ready URL` when it serves, and ends cleanly on Ctrl-C.
+    """
+    from hallmark.instance.run import Options, run_instance
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    root = data or default_directory()
+    run_instance(Options(root=root, listen=listen, public_url=public_url, workers=workers), announce)
+
+
+def announce(running: Running) -> None:
+    """Say that the instance serves, then how to point each client at it."""
+    url, client = running.instance.base_url, running.layout.client.resolve()
+    click.echo(f"ready {url}")
+    click.echo(f"""
+  hallmark         hallmark token --email you@example.com --instance {url} > token
+                   hallmark sign --instance {url} --identity-token token FILE
+  cosign           cosign initialize --mirror {url}/tuf --root {client}/root.json
+                   cosign sign-blob --yes --identity-token token --bundle FILE.sigstore.json FILE
+  sigstore-python  sigstore --instance {url}/tuf trust-instance {client}/root.json
+                   sigstore --instance {url}/tuf sign --identity-token "$(cat token)" FILE
+  more             hallmark client-config --for cosign --data {running.layout.root}
+
+Stop it with Ctrl-C. Everything it knows is in {running.layout.root}""")

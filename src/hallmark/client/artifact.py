@@ -1,0 +1,66 @@
+"""What is signed or verified: a file, read as a stream, or a digest named in its place."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from hallmark.client.files import file_error
+from hallmark.core.algorithms import SHA2_256, SHA2_384, SHA2_512, HashAlgorithm
+from hallmark.errors import ConfigurationError
+
+_CHUNK: Final = 1 << 20
+_NAMED: Final = {item.name: item for item in (SHA2_256, SHA2_384, SHA2_512)}
+_DIGEST: Final = re.compile(r"(sha256|sha384|sha512):([0-9A-Fa-f]+)", re.ASCII)
+
+
+class Digest(msgspec.Struct, frozen=True):
+    """A digest with the hash function that made it."""
+
+    hash_algorithm: HashAlgorithm
+    value: bytes
+
+    def __str__(self) -> str:
+        return f"{self.hash_algorithm.name}:{self.value.hex()}"
+
+
+def parse_digest(text: str) -> Digest:
+    """Read `sha256:HEX` (or sha384, sha512); raises `ConfigurationError`."""
+    match = _DIGEST.fullmatch(text)
+    if match and len(match[2]) == 2 * _NAMED[match[1]].size:
+        return Digest(_NAMED[match[1]], bytes.fromhex(match[2]))
+    raise ConfigurationError(
+        f"{text[:140]!r} is no digest",
+        code="bad_digest",
+        hint="a digest is written sha256: and 64 hexadecimal digits",
+    )
+
+
+def is_digest(text: str) -> bool:
+    """Say whether a command's argument means a digest: it reads like one, and no file has that name."""
+    return _DIGEST.fullmatch(text) is not None and not Path(text).exists()
+
+
+def digest_file(path: Path, hash_algorithm: HashAlgorithm = SHA2_256) -> Digest:
+    """Hash a file, in constant memory whatever its size; raises `ConfigurationError`.
+
+    A directory is refused, and so is a file that grows, shrinks or changes while it is read: no signature
+    should stand for bytes that were never together.
+    """
+    try:
+        before = path.stat()
+        hasher = hashlib.new(hash_algorithm.name)
+        buffer = memoryview(bytearray(_CHUNK))
+        with path.open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                hasher.update(buffer[:count])
+        after = path.stat()
+    except OSError as error:
+        raise file_error(error, path, doing="read") from None
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise ConfigurationError(
+            f"{path} changed while it was read", code="file_changed", hint="run the command again"
+        )
+    return Digest(hash_algorithm, hasher.digest())

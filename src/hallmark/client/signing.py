@@ -1,0 +1,240 @@
+"""Signing without a key to keep.
+
+    with Signer(trust_config, token_source, HttpClient()) as signer:
+        signed = signer.sign_digest(digest_file(path).value)
+
+Token -> ephemeral P-256 key -> certificate -> signature -> log entry and timestamp, at the same time ->
+bundle -> verified before anybody gets it. The key lives in memory only, and no longer than the signer.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+from typing import Final, Self
+
+import msgspec
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+from hallmark.client.fulcio import API_VERSIONS as CA_VERSIONS
+from hallmark.client.fulcio import FulcioClient
+from hallmark.client.http import HttpClient
+from hallmark.client.identity_token import IdentityToken
+from hallmark.client.rekor import LogClient, RekorV2Client, Submission
+from hallmark.client.rekor_v1 import RekorV1Client
+from hallmark.client.timestamp import API_VERSIONS as TSA_VERSIONS
+from hallmark.client.timestamp import TimestampClient
+from hallmark.core.algorithms import HASHES, SHA2_256
+from hallmark.core.bundle import Bundle, MessageSignature
+from hallmark.core.dsse import IN_TOTO_PAYLOAD_TYPE, Envelope, EnvelopeSignature, pae
+from hallmark.core.signing_config import ANY, ClientTrustConfig, Service, SigningConfig, select
+from hallmark.core.statement import parse_statement
+from hallmark.core.trusted_root import TrustedRoot
+from hallmark.core.x509.certificate import SigningCertificate, parse_signing_certificate
+from hallmark.errors import MalformedInput, RemoteError, TrustError, VerificationError
+from hallmark.policy.identity import Identity
+from hallmark.ports import Clock
+from hallmark.verify.verifier import Artifact, Verified, Verifier
+
+TokenSource = Callable[[], IdentityToken]
+"""Gives an identity token: read from somewhere, or by letting a person log in."""
+
+AUDIENCE: Final = "sigstore"
+
+_KEY_DETAILS: Final = "PKIX_ECDSA_P256_SHA_256"
+_PREHASHED: Final = ec.ECDSA(Prehashed(hashes.SHA256()))
+_THREADS: Final = 16
+_RENEW_BEFORE: Final = timedelta(seconds=30)
+_LOG_CLIENTS: Final[dict[int, Callable[[str, HttpClient], LogClient]]] = {1: RekorV1Client, 2: RekorV2Client}
+_MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """A bundle, and what verifying it proved."""
+
+    bundle: Bundle
+    verified: Verified
+
+
+class SigningServices(msgspec.Struct, frozen=True, kw_only=True):
+    """The services of one instance that a signature needs."""
+
+    certificate_authority: FulcioClient
+    logs: tuple[LogClient, ...]
+    timestamp_authorities: tuple[TimestampClient, ...]
+
+
+class _Session(msgspec.Struct, frozen=True):
+    """One key and the certificate for it."""
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: SigningCertificate
+
+
+def choose_services(config: SigningConfig, http: HttpClient, now: datetime) -> SigningServices:
+    """Choose the services to sign with; raises `TrustError` (`no_service`) where one is missing."""
+    authorities = select(config.ca_urls, CA_VERSIONS, ANY, now)
+    if not authorities:
+        raise TrustError("the signing config names no certificate authority", code="no_service")
+    logs = select(config.rekor_tlog_urls, _LOG_CLIENTS.keys(), config.rekor_tlog_config, now)
+    timestamps = select(config.tsa_urls, TSA_VERSIONS, config.tsa_config, now)
+    if not timestamps and any(log.major_api_version != 1 for log in logs):
+        raise TrustError(
+            "the signing config names no timestamp authority, and its log states no times", code="no_service"
+        )
+    return SigningServices(
+        certificate_authority=FulcioClient(authorities[0].url, http),
+        logs=tuple(_log_client(log, http) for log in logs),
+        timestamp_authorities=tuple(TimestampClient(item.url, http) for item in timestamps),
+    )
+
+
+def _log_client(service: Service, http: HttpClient) -> LogClient:
+    return _LOG_CLIENTS[service.major_api_version](service.url, http)
+
+
+def system_clock() -> datetime:
+    """Tell the machine's time."""
+    return datetime.now(UTC)
+
+
+class Signer:
+    """Signs any number of artifacts with one identity; safe to share between threads.
+
+    The first signature takes a token and a certificate; all that follow share them, until the certificate is
+    about to expire. Use it as a context manager: at the end the key is forgotten.
+    """
+
+    def __init__(
+        self,
+        trust: ClientTrustConfig,
+        token_source: TokenSource,
+        http: HttpClient,
+        *,
+        clock: Clock = system_clock,
+    ) -> None:
+        self._trusted_root: TrustedRoot = trust.trusted_root
+        self._services = choose_services(trust.signing_config, http, clock())
+        self._verifier = Verifier(trust.trusted_root)
+        self._token_source = token_source
+        self._clock = clock
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="hallmark-signer")
+        self._lock = Lock()
+        self._session: _Session | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget the key."""
+        self._session = None
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def sign_artifact(self, message: bytes) -> Signed:
+        """Sign bytes that are in memory; raises as `sign_digest` does."""
+        return self.sign_digest(SHA2_256.digest(message))
+
+    def sign_digest(self, digest: bytes) -> Signed:
+        """Sign an artifact by its SHA-256 digest.
+
+        Raises `RemoteError` (a service failed), `Unauthenticated` and `PolicyViolation` (the authority
+        refused), and `VerificationError` where the services' answers do not verify: then nothing leaves.
+        """
+        artifact = Artifact(hash_algorithm=SHA2_256, digest=digest)
+        session = self._current_session()
+        signature = session.key.sign(digest, _PREHASHED)
+        bundle = Bundle(
+            certificate=session.certificate.der,
+            message_signature=MessageSignature(SHA2_256, digest, signature),
+        )
+        return self._complete(bundle, _submission(session, digest, signature), artifact, session)
+
+    def sign_statement(self, statement: bytes) -> Signed:
+        """Sign an in-toto statement (its JSON) in a DSSE envelope; raises as `sign_digest` does."""
+        artifact = _first_subject(statement)
+        digest = SHA2_256.digest(pae(IN_TOTO_PAYLOAD_TYPE, statement))
+        session = self._current_session()
+        signature = session.key.sign(digest, _PREHASHED)
+        envelope = Envelope(
+            payload=statement,
+            payload_type=IN_TOTO_PAYLOAD_TYPE,
+            signatures=(EnvelopeSignature(signature),),
+        )
+        bundle = Bundle(certificate=session.certificate.der, envelope=envelope)
+        submission = _submission(session, digest, signature, envelope)
+        return self._complete(bundle, submission, artifact, session)
+
+    def _complete(
+        self, bundle: Bundle, submission: Submission, artifact: Artifact, session: _Session
+    ) -> Signed:
+        """Gather the evidence, all of it at once, and verify the bundle as its reader will."""
+        entries = [self._threads.submit(log.submit, submission) for log in self._services.logs]
+        timestamps = [
+            self._threads.submit(authority.fetch, submission.signature)
+            for authority in self._services.timestamp_authorities
+        ]
+        complete = msgspec.structs.replace(
+            bundle,
+            tlog_entries=tuple(entry.result() for entry in entries),
+            timestamps=tuple(timestamp.result() for timestamp in timestamps),
+        )
+        identity = session.certificate.identity
+        policy = Identity(identity=identity.identity, oidc_issuer=identity.oidc_issuer)
+        try:
+            verified = self._verifier.verify(complete, artifact, policy)
+        except VerificationError as error:
+            raise _unusable(error, self._clock(), session) from None
+        return Signed(complete, verified)
+
+    def _current_session(self) -> _Session:
+        with self._lock:
+            session = self._session
+            if session is None or self._clock() > session.certificate.not_after - _RENEW_BEFORE:
+                session = self._session = self._new_session()
+            return session
+
+    def _new_session(self) -> _Session:
+        token = self._token_source()
+        token.check(audience=AUDIENCE, now=self._clock())
+        key = ec.generate_private_key(ec.SECP256R1())
+        issued = self._services.certificate_authority.issue(token.raw, key)
+        return _Session(key, parse_signing_certificate(issued.certificate))
+
+
+def _submission(
+    session: _Session, digest: bytes, signature: bytes, envelope: Envelope | None = None
+) -> Submission:
+    return Submission(
+        digest=digest,
+        hash_algorithm=SHA2_256,
+        signature=signature,
+        certificate=session.certificate.der,
+        key_details=_KEY_DETAILS,
+        envelope=envelope,
+    )
+
+
+def _first_subject(statement: bytes) -> Artifact:
+    """Any subject will do for the check of our own bundle; one without a digest we know cannot be signed."""
+    names = {item.name: item for item in HASHES.values()}
+    for subject in parse_statement(statement).subjects:
+        for name, value in subject.digests:
+            if name in names and len(value) == 2 * names[name].size:
+                return Artifact(hash_algorithm=names[name], digest=bytes.fromhex(value))
+    raise MalformedInput("no subject of the statement has a SHA-256, SHA-384 or SHA-512 digest")
+
+
+def _unusable(error: VerificationError, now: datetime, session: _Session) -> RemoteError:
+    """Our own bundle does not verify: a service lied, or the trusted root is not of this instance."""
+    ahead = session.certificate.not_before - now
+    hint = "is the trusted root of this instance? fetch it again with hallmark context update"
+    if ahead > _MAX_CLOCK_SKEW:
+        hint = f"this machine's clock seems to be {ahead} behind the instance's"
+    return RemoteError(
+        f"what the services answered does not verify: {error.message}", code="unverifiable_answer", hint=hint
+    )

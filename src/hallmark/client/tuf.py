@@ -1,0 +1,150 @@
+"""Trust material through TUF (The Update Framework), by its reference client.
+
+The chain of trust starts at a root.json whose SHA-256 fingerprint somebody pinned; nothing else is believed.
+"""
+
+import hashlib
+import hmac
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from tuf.api.exceptions import DownloadError, DownloadHTTPError, ExpiredMetadataError, RepositoryError
+from tuf.ngclient.fetcher import FetcherInterface
+from tuf.ngclient.updater import Updater
+
+from hallmark.client.http import HttpClient, one_line, refused
+from hallmark.client.trust_cache import TrustMaterial
+from hallmark.errors import HallmarkError, RemoteError, TrustError
+
+SERVICE: Final = "the TUF repository"
+TRUSTED_ROOT: Final = "trusted_root.json"
+SIGNING_CONFIG: Final = "signing_config.v0.2.json"
+_MAX_ROOT_BYTES: Final = 512_000
+_MAX_FILE_BYTES: Final = 8 << 20
+_ROLES: Final = ("root.json", "timestamp.json", "snapshot.json", "targets.json")
+
+
+class _Signed(msgspec.Struct, frozen=True):
+    expires: datetime
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    signed: _Signed
+
+
+class _Fetcher(FetcherInterface):
+    """Lets the TUF client fetch through ours; keeps the error of the service, which says more than TUF's."""
+
+    def __init__(self, http: HttpClient) -> None:
+        self._http = http
+        self.fault: HallmarkError | None = None
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        try:
+            answer = self._http.get(url, service=SERVICE, max_bytes=_MAX_FILE_BYTES)
+        except HallmarkError as error:
+            self.fault = error
+            raise DownloadError(error.message) from None
+        if answer.status != 200:
+            self.fault = refused(answer, service=SERVICE, url=url)
+            raise DownloadHTTPError(self.fault.message, answer.status)
+        return iter((answer.body,))
+
+
+def fingerprint_of(root: bytes) -> str:
+    """Compute the fingerprint of a root.json: SHA-256 of its bytes, in hex."""
+    return hashlib.sha256(root).hexdigest()
+
+
+def fetch_root(url: str, fingerprint: str, http: HttpClient) -> bytes:
+    """Fetch the root.json with this fingerprint; raises `TrustError` for another one, or `RemoteError`."""
+    root = fetch_unpinned_root(url, http)
+    found = fingerprint_of(root)
+    if not hmac.compare_digest(found, fingerprint):
+        raise TrustError(
+            f"the root at {url} has the fingerprint {found}, not {fingerprint}",
+            code="wrong_root",
+            hint="ask the operator for the fingerprint; if yours is right, somebody else is answering",
+        )
+    return root
+
+
+def fetch_unpinned_root(url: str, http: HttpClient) -> bytes:
+    """Fetch a root.json that nothing vouches for; its fingerprint is for the caller to compare."""
+    answer = http.get(url, service=SERVICE, max_bytes=_MAX_ROOT_BYTES)
+    if answer.status != 200:
+        raise refused(answer, service=SERVICE, url=url)
+    return answer.body
+
+
+def fetch_trust(
+    tuf_url: str, root: bytes, http: HttpClient, *, known: TrustMaterial | None, now: datetime
+) -> TrustMaterial:
+    """Update from a TUF repository, starting at `root`, and fetch what it vouches for.
+
+    `known` is what an earlier update found: the repository may not go behind it. Raises `TrustError` where
+    the repository's word does not hold or has expired, and `RemoteError` where it cannot be reached.
+    """
+    fetcher = _Fetcher(http)
+    try:
+        with tempfile.TemporaryDirectory(prefix="hallmark-") as name:
+            folder = Path(name)
+            for role, data in (known.metadata if known else {}).items():
+                if role in _ROLES[1:]:
+                    (folder / role).write_bytes(data)
+            return _update(folder, tuf_url, root, fetcher, now)
+    except ExpiredMetadataError as error:
+        raise TrustError(
+            f"the trust material of {tuf_url} has expired: {one_line(str(error))}",
+            code="expired_trust_material",
+            hint="the operator must let the instance renew it; check this machine's clock too",
+        ) from None
+    except DownloadError as error:
+        raise fetcher.fault or RemoteError(f"{SERVICE} at {tuf_url} failed: {one_line(str(error))}") from None
+    except (RepositoryError, ValueError) as error:
+        raise TrustError(
+            f"the TUF repository at {tuf_url} does not hold: {one_line(str(error))}",
+            code="untrusted_repository",
+            hint="tell the operator; do not sign or verify with it",
+        ) from None
+    except OSError as error:
+        raise TrustError(
+            f"cannot keep the trust material: {error.strerror}", code="no_temporary_folder"
+        ) from None
+
+
+def _update(folder: Path, tuf_url: str, root: bytes, fetcher: _Fetcher, now: datetime) -> TrustMaterial:
+    base = tuf_url.rstrip("/")
+    updater = Updater(
+        str(folder), base, str(folder / "files"), f"{base}/targets", fetcher=fetcher, bootstrap=root
+    )
+    updater.refresh()
+    files = {name: _fetch_target(updater, name, tuf_url) for name in (TRUSTED_ROOT, SIGNING_CONFIG)}
+    metadata = {name: (folder / name).read_bytes() for name in _ROLES}
+    return TrustMaterial(
+        tuf_url=tuf_url,
+        fetched=now.astimezone(UTC),
+        expires=min(msgspec.json.decode(data, type=_Metadata).signed.expires for data in metadata.values()),
+        trusted_root=files[TRUSTED_ROOT],
+        signing_config=files[SIGNING_CONFIG],
+        metadata=metadata,
+    )
+
+
+def _fetch_target(updater: Updater, name: str, tuf_url: str) -> bytes:
+    target = updater.get_targetinfo(name)
+    if target is None:
+        raise TrustError(
+            f"the TUF repository at {tuf_url} has no {name}",
+            code="missing_trust_material",
+            hint="is this the repository of a Sigstore instance?",
+        )
+    if target.length > _MAX_FILE_BYTES:
+        raise TrustError(
+            f"{name} in {tuf_url} has {target.length} bytes, too many", code="untrusted_repository"
+        )
+    return Path(updater.download_target(target)).read_bytes()

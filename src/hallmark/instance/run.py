@@ -1,0 +1,134 @@
+"""A whole instance in the foreground: lock, first start, recovery, workers, publication, and a clean end."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from hallmark.client.instances import note_instance
+from hallmark.errors import ConfigurationError
+from hallmark.instance.directory import install, is_new, locked_directory
+from hallmark.instance.listening import (
+    Address,
+    Reservation,
+    check_loopback,
+    check_public_url,
+    parse_listen,
+)
+from hallmark.instance.supervisor import Supervisor
+from hallmark.wiring.create import create_instance
+from hallmark.wiring.layout import VERSION, InstanceFile, Layout
+from hallmark.wiring.publishing import Publishing, open_publishing
+
+logger = logging.getLogger("hallmark.instance")
+
+DEFAULT_LISTEN: Final = "127.0.0.1:8080"
+_FAILED: Final = 70
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What `hallmark up` was told. `listen` and `public_url` are None where they were not given."""
+
+    root: Path
+    listen: str | None = None
+    public_url: str | None = None
+    workers: int = 1
+
+
+class Running(msgspec.Struct, frozen=True):
+    """An instance that serves."""
+
+    instance: InstanceFile
+    layout: Layout
+
+
+def run_instance(options: Options, announce: Callable[[Running], None]) -> None:
+    """Serve until SIGINT or SIGTERM; `announce` is called once everything serves.
+
+    Must run in the main thread. Raises `ConfigurationError` for what the user can mend, `TrustError` for a
+    log that must not go on.
+    """
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: stopping.set())
+    with locked_directory(options.root) as layout:
+        new = is_new(layout)
+        instance, reservation = _reserve(options, None if new else layout.read_instance())
+        supervisor = Supervisor(layout.root, options.workers)
+        try:
+            _serve(layout, instance, supervisor, new=new, announce=announce, stopping=stopping)
+        finally:
+            supervisor.stop()
+            reservation.close()
+
+
+def _serve(
+    layout: Layout,
+    instance: InstanceFile,
+    supervisor: Supervisor,
+    *,
+    new: bool,
+    announce: Callable[[Running], None],
+    stopping: threading.Event,
+) -> None:
+    if new:
+        create_instance(layout, instance, now=datetime.now(UTC))
+        install(layout)
+    publishing: Publishing = open_publishing(layout, instance, on_failure=_fail)
+    publishing.recover()
+    supervisor.serve()
+    publishing.start()
+    note_instance(instance.base_url, layout.root.resolve())
+    announce(Running(instance, layout))
+    supervisor.watch(stopping.is_set)
+    supervisor.stop()
+    publishing.stop()
+
+
+def _reserve(options: Options, known: InstanceFile | None) -> tuple[InstanceFile, Reservation]:
+    """Settle where to listen, and hold the port."""
+    if known is None:
+        address = parse_listen(options.listen or DEFAULT_LISTEN)
+        check_loopback(address.host)
+        reservation = Reservation(address)
+        base_url = check_public_url(options.public_url or reservation.address.base_url)
+        instance = _instance(base_url, reservation.address)
+        check_loopback(instance.public_host)
+        return instance, reservation
+    _check_unchanged(options, known)
+    return known, Reservation(Address(known.host, known.port))
+
+
+def _instance(base_url: str, address: Address) -> InstanceFile:
+    return InstanceFile(version=VERSION, base_url=base_url, host=address.host, port=address.port)
+
+
+def _check_unchanged(options: Options, known: InstanceFile) -> None:
+    """Refuse what would change the public URL: certificates, logs and clients carry it."""
+    hint = "leave --listen and --public-url out, or make another instance with another --data"
+    if options.public_url is not None and check_public_url(options.public_url) != known.base_url:
+        raise ConfigurationError(
+            f"the instance is {known.base_url} for good, not {options.public_url}",
+            code="public_url_is_fixed",
+            hint=hint,
+        )
+    if options.listen is None:
+        return
+    asked = parse_listen(options.listen)
+    if asked.host != known.host or asked.port not in (0, known.port):
+        raise ConfigurationError(
+            f"the instance is {known.base_url} for good and listens on {known.host}:{known.port}, "
+            f"not {options.listen}",
+            code="public_url_is_fixed",
+            hint=hint,
+        )
+
+
+def _fail(_error: BaseException) -> None:
+    os._exit(_FAILED)

@@ -1,0 +1,232 @@
+"""A whole instance as a user runs it: first start, second start, refusals, and a clean end."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from tests.support.instance import HALLMARK, RunningInstance, isolated_environment
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    running = RunningInstance(tmp_path_factory.mktemp("data") / "instance", home, "--workers", "2")
+    yield running
+    assert running.stop() == 0
+    assert "Traceback" not in (home / "up.log").read_text()
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read()
+
+
+def refused_start(home: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [*HALLMARK, "up", *arguments],
+        env=isolated_environment(home),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, (done.returncode, done.stderr)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert "error: " in done.stderr
+    assert "hint: " in done.stderr
+    return done.stderr
+
+
+def test_it_serves_health_description_and_client_files(instance):
+    assert json.loads(get(f"{instance.base_url}/healthz")) == {"status": "SERVING"}
+    described = json.loads(get(f"{instance.base_url}/.well-known/hallmark.json"))
+    assert described["base_url"] == instance.base_url
+    for name in ("trusted_root", "signing_config", "client_trust_config"):
+        assert get(described["configs"][name]) == (instance.client / f"{name}.json").read_bytes()
+    assert get(described["configs"]["root"]) == (instance.client / "root.json").read_bytes()
+
+
+def test_private_files_are_readable_by_their_owner_alone(instance):
+    secret = [*(instance.root / "keys").rglob("*.pem"), instance.client / "token_secret"]
+    assert len(secret) >= 9
+    for path in secret:
+        assert path.stat().st_mode & 0o777 == 0o600, path
+
+
+def test_a_file_is_signed_and_verified_and_a_tampered_one_refused(instance, tmp_path):
+    artifact = tmp_path / "artifact"
+    artifact.write_bytes(b"content")
+    instance.run("sign", "--instance", instance.base_url, "--identity-token", instance.token(), str(artifact))
+    verify = [
+        "verify",
+        str(artifact),
+        "--identity",
+        "alice@example.com",
+        "--issuer",
+        f"{instance.base_url}/oidc",
+        "--trusted-root",
+        str(instance.client / "trusted_root.json"),
+    ]
+    instance.run(*verify)
+    artifact.write_bytes(b"other")
+    assert instance.run(*verify, check=False).returncode == 1
+
+
+def test_several_files_take_one_certificate(instance, tmp_path):
+    files = [tmp_path / f"file{number}" for number in range(3)]
+    for number, file in enumerate(files):
+        file.write_bytes(b"%d" % number)
+    instance.run(
+        "sign",
+        "--instance",
+        instance.base_url,
+        "--identity-token",
+        instance.token(),
+        *(str(file) for file in files),
+    )
+    bundles = [json.loads(Path(f"{file}.sigstore.json").read_text()) for file in files]
+    assert len({bundle["verificationMaterial"]["certificate"]["rawBytes"] for bundle in bundles}) == 1
+    assert len({bundle["messageSignature"]["signature"] for bundle in bundles}) == 3
+
+
+def test_two_instances_on_one_directory_the_second_is_refused(instance, tmp_path):
+    assert "instance_running" in refused_start(tmp_path, "--data", str(instance.root))
+
+
+def test_a_port_in_use_is_named(instance, tmp_path):
+    port = instance.base_url.rpartition(":")[2]
+    told = refused_start(tmp_path, "--data", str(tmp_path / "new"), "--listen", f"127.0.0.1:{port}")
+    assert "port_in_use" in told
+    assert port in told
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        assert "port_in_use" in refused_start(tmp_path, "--data", str(tmp_path / "new"), "--listen", taken)
+
+
+def test_it_does_not_serve_its_identity_provider_beyond_loopback(tmp_path):
+    for options in (
+        ["--listen", "0.0.0.0:0"],
+        ["--listen", "127.0.0.1:0", "--public-url", "http://example.com"],
+    ):
+        assert "not_loopback" in refused_start(tmp_path, "--data", str(tmp_path / "new"), *options)
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    assert "unwritable_directory" in refused_start(tmp_path, "--data", str(file / "below"))
+
+
+def test_a_directory_with_other_things_in_it_is_left_alone(tmp_path):
+    precious = tmp_path / "data" / "client" / "precious"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("mine")
+    assert "not_an_instance" in refused_start(tmp_path, "--data", str(tmp_path / "data"))
+    assert precious.read_text() == "mine"
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """The directory of an instance that has run and ended."""
+    running = RunningInstance(tmp_path / "data", tmp_path)
+    assert running.stop() == 0
+    return running
+
+
+def test_a_second_start_goes_on_where_the_first_ended(stopped):
+    log_before = stopped.root / "tlog" / "public" / "checkpoint"
+    before = log_before.read_bytes()
+    again = RunningInstance(stopped.root, stopped.home, listen=None)
+    assert again.base_url == stopped.base_url
+    assert get(f"{again.base_url}/checkpoint") == before
+    assert again.stop() == 0
+
+
+def test_an_address_that_contradicts_the_public_url_is_refused(stopped, tmp_path):
+    told = refused_start(tmp_path, "--data", str(stopped.root), "--listen", "127.0.0.1:1")
+    assert "public_url_is_fixed" in told
+    assert stopped.base_url in told
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda root: (root / "instance.json").write_text("{"),
+        lambda root: (root / "keys" / "tlog.pem").write_text("no key"),
+        lambda root: (root / "keys" / "ca.pem").unlink(),
+        lambda root: (root / "ca" / "chain.pem").write_text(""),
+        lambda root: shutil.rmtree(root / "tuf"),
+        lambda root: (root / "tlog" / "log.db").write_bytes(b"not a database" * 1000),
+        lambda root: (root / "tlog" / "log.db").unlink(),
+    ],
+    ids=["instance", "log-key", "ca-key", "chain", "tuf", "database", "no-database"],
+)
+def test_a_damaged_directory_is_refused_with_a_reason(stopped, damage):
+    damage(stopped.root)
+    done = subprocess.run(
+        [*HALLMARK, "up", "--data", str(stopped.root)],
+        env=stopped.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode in (2, 5, 6), (done.returncode, done.stderr)
+    assert "Traceback" not in done.stderr
+    assert "error: " in done.stderr
+
+
+def test_a_first_start_killed_at_any_moment_leaves_nothing_in_the_way(tmp_path):
+    for delay in (0.25, 0.35, 0.45, 0.55):
+        process = subprocess.Popen(
+            [*HALLMARK, "up", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"],
+            env=isolated_environment(tmp_path),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    running = RunningInstance(tmp_path / "data", tmp_path, listen=None)
+    assert not (tmp_path / "data" / ".new").exists()
+    assert running.stop() == 0
+
+
+def test_workers_end_with_the_parent(tmp_path):
+    running = RunningInstance(tmp_path / "data", tmp_path, "--workers", "2")
+    workers = running.workers()
+    assert len(workers) == 2
+    running.process.kill()
+    running.process.wait()
+    running.process.stdout.close()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{worker}/cmdline").exists() for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_worker_that_dies_is_replaced(tmp_path):
+    running = RunningInstance(tmp_path / "data", tmp_path)
+    (worker,) = running.workers()
+    os.kill(worker, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            get(f"{running.base_url}/healthz")
+            break
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert running.workers() != [worker]
+    assert running.stop() == 0

@@ -1,0 +1,34 @@
+"""The package's names: all there, and loaded only when used."""
+
+import subprocess
+import sys
+
+import hallmark
+
+HEAVY = {"tuf", "urllib3", "click", "rich", "asyncio", "joserfc", "starlette", "importlib.metadata"}
+
+
+def test_every_public_name_is_there():
+    assert set(hallmark.__all__) <= set(dir(hallmark))
+    for name in set(hallmark.__all__) - {"Signer"}:
+        assert getattr(hallmark, name) is not None
+
+
+def test_other_names_are_refused():
+    assert not hasattr(hallmark, "no_such_name")
+
+
+def loaded_by(statement: str) -> set[str]:
+    program = f"import sys; {statement}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_loads_nothing_else():
+    assert {name for name in loaded_by("import hallmark") if name.startswith("hallmark.")} == set()
+
+
+def test_verifying_loads_nothing_heavy():
+    assert not HEAVY & loaded_by(
+        "import hallmark; hallmark.Verifier, hallmark.Identity, hallmark.parse_bundle"
+    )

@@ -1,0 +1,117 @@
+"""What a certificate must say of itself to be a signing certificate."""
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat import asn1
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from tests.support import world as w
+
+from hallmark.core.x509.certificate import parse_signing_certificate
+from hallmark.core.x509.oids import FULCIO_EXTENSIONS, OTHER_NAME_SAN, PRECERTIFICATE_POISON
+from hallmark.errors import HallmarkError, InvalidCertificate, MalformedInput
+
+WORLD = w.World()
+
+
+def parse(**changes: object):
+    return parse_signing_certificate(WORLD.certificate(**changes))
+
+
+def test_reads_identity_issuer_times_and_scts():
+    leaf = parse()
+    assert (leaf.identity.identity, leaf.identity.kind) == (w.EMAIL, "email")
+    assert leaf.identity.oidc_issuer == w.OIDC_ISSUER
+    assert leaf.not_before < w.NOW < leaf.not_after
+    assert len(leaf.scts) == 1
+    assert leaf.public_key == w.public_key("p256-leaf")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "identity"),
+    [
+        (x509.RFC822Name("a@b.c"), "email", "a@b.c"),
+        (x509.UniformResourceIdentifier("https://x.test/y"), "uri", "https://x.test/y"),
+        (x509.OtherName(OTHER_NAME_SAN, asn1.encode_der("user!domain")), "other_name", "user!domain"),
+    ],
+)
+def test_reads_every_kind_of_identity(name, kind, identity):
+    leaf = parse(names=[name])
+    assert (leaf.identity.kind, leaf.identity.identity) == (kind, identity)
+
+
+def test_reads_every_claim_by_its_name():
+    claims = {row.name: f"value of {row.name} \u00e9" for row in FULCIO_EXTENSIONS}
+    claims["issuer"] = claims["issuer-v1"] = "https://issuer.test"
+    leaf = parse(claims=claims)
+    del claims["issuer"], claims["issuer-v1"]
+    assert leaf.identity.extensions == claims
+
+
+@pytest.mark.parametrize("name", ["issuer", "issuer-v1"])
+def test_one_spelling_of_the_issuer_is_enough(name):
+    assert parse(claims={name: "https://one.test"}).identity.oidc_issuer == "https://one.test"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"extensions": [(x509.BasicConstraints(ca=True, path_length=None), True)]}, "CA's"),
+        ({"usage": None}, "digital signatures"),
+        ({"usage": w.key_usage(crl_sign=True)}, "digital signatures"),
+        ({"usage": w.key_usage(digital_signature=True, key_cert_sign=True)}, "digital signatures"),
+        ({"purposes": None}, "code signing"),
+        ({"purposes": x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])}, "code signing"),
+        ({"names": []}, "no identity"),
+        ({"names_critical": False}, "not critical"),
+        ({"names": [x509.DNSName("x.test")]}, "unknown kind"),
+        ({"names": [x509.RFC822Name("a@b.c"), x509.RFC822Name("d@e.f")]}, "2 identities"),
+        ({"claims": {}}, "no OIDC issuer"),
+        ({"claims": {"issuer": "https://a.test", "issuer-v1": "https://b.test"}}, "two OIDC issuers"),
+        ({"claims": {"issuer": "https://a.test", "issuer-v1": ""}}, "two OIDC issuers"),
+        ({"extensions": [(x509.PrecertPoison(), True)], "scts": ()}, PRECERTIFICATE_POISON.dotted_string),
+        (
+            {"extensions": [(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"\x05\x00"), True)]},
+            "1.2.3",
+        ),
+    ],
+)
+def test_refuses_what_is_no_signing_certificate(changes, reason):
+    with pytest.raises(InvalidCertificate, match=reason):
+        parse(**changes)
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.9"), b"raw text"),
+        x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.9"), b"\x0c\x05ab"),
+        x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.2"), b"\xff\xfe"),
+        x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2"), b"\x04\x03\x00\x05a"),
+    ],
+)
+def test_refuses_an_extension_that_does_not_parse(extension):
+    with pytest.raises(MalformedInput):
+        parse(extensions=[(extension, False)], scts=())
+
+
+def test_refuses_another_name_that_is_no_text():
+    with pytest.raises(MalformedInput, match="UTF8String"):
+        parse(names=[x509.OtherName(OTHER_NAME_SAN, b"\x05\x00")])
+
+
+@pytest.mark.parametrize("der", [b"", b"\x30\x00", b"\x30" * 100_000])
+def test_refuses_bytes_that_are_no_certificate(der):
+    with pytest.raises(MalformedInput):
+        parse_signing_certificate(der)
+
+
+def test_every_truncation_and_bit_flip_is_refused_cleanly_or_parses():
+    der = WORLD.certificate()
+    for position in range(0, len(der), 3):
+        flipped = bytearray(der)
+        flipped[position] ^= 0x41
+        for candidate in (der[:position], bytes(flipped)):
+            try:
+                parse_signing_certificate(candidate)
+            except HallmarkError:
+                continue

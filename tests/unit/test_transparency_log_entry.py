@@ -1,0 +1,50 @@
+"""The JSON of a log entry, as Rekor v2 answers it."""
+
+import json
+
+import msgspec
+import pytest
+from tests.support import world as w
+
+from hallmark.core.transparency_log_entry import TransparencyLogEntry, parse_transparency_log_entry
+from hallmark.errors import MalformedInput
+
+ENTRY = w.World().bundle().tlog_entries[0]
+
+
+def test_prints_what_it_reads():
+    for entry in (ENTRY, w.World().v1_bundle().tlog_entries[0]):
+        assert parse_transparency_log_entry(entry.to_json()) == entry
+        assert parse_transparency_log_entry(entry.to_json()).to_json() == entry.to_json()
+
+
+def test_prints_the_shape_that_rekor_v2_answers():
+    found = json.loads(ENTRY.to_json())
+    assert list(found) == [
+        "logIndex",
+        "logId",
+        "kindVersion",
+        "integratedTime",
+        "inclusionPromise",
+        "inclusionProof",
+        "canonicalizedBody",
+    ]
+    assert (found["logIndex"], found["integratedTime"], found["inclusionPromise"]) == ("3", "0", None)
+    assert found["kindVersion"] == {"kind": "hashedrekord", "version": "0.0.2"}
+    assert found["inclusionProof"]["treeSize"] == "6"
+
+
+@pytest.mark.parametrize(
+    "change", [{"inclusionProof": None}, {"inclusionProof": None, "inclusionPromise": {}}]
+)
+def test_an_entry_needs_some_proof(change):
+    found = {**json.loads(ENTRY.to_json()), **change}
+    with pytest.raises(MalformedInput, match="neither"):
+        parse_transparency_log_entry(json.dumps(found).encode())
+
+
+def test_construction_checks_what_parsing_checks():
+    fields = msgspec.structs.asdict(ENTRY)
+    for change in ({"log_id": b""}, {"log_index": -1}, {"canonicalized_body": b""}, {"version": ""}):
+        with pytest.raises(MalformedInput):
+            TransparencyLogEntry(**{**fields, **change})
