@@ -9,10 +9,10 @@ import signal
 import time
 
 import pytest
-
-from hallmark.core.trusted_root import parse_trusted_root
 from tests.support.instance import RunningInstance
 from tests.support.load import Load, check_log
+
+from hallmark.core.trusted_root import parse_trusted_root
 
 pytestmark = pytest.mark.torment
 

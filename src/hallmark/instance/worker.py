@@ -1,6 +1,6 @@
 """A worker process: serves the whole instance on its port, beside its siblings.
 
-Started by the supervisor as `python -m hallmark.instance.worker DIRECTORY LIFELINE STARTED`, where the last
+Started by the supervisor as `python -m hallmark.instance.worker DIRECTORY LIFELINE REPORTS`, where the last
 two are the file descriptors of pipes. It imports first and opens the directory when the parent says so.
 """
 
@@ -19,7 +19,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from hallmark.errors import HallmarkError
-from hallmark.instance.supervisor import GO, say_refused, say_started
+from hallmark.instance.supervisor import BEAT_SECONDS, GO, say_alive, say_refused
 from hallmark.wiring.application import Application, open_application
 from hallmark.wiring.layout import Layout
 
@@ -32,7 +32,7 @@ _HEADER_SECONDS: Final = 30
 
 def main(arguments: list[str]) -> None:
     """Serve until the parent says to stop, or is gone."""
-    root, lifeline, started = Path(arguments[0]), int(arguments[1]), int(arguments[2])
+    root, lifeline, reports = Path(arguments[0]), int(arguments[1]), int(arguments[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("_granian").setLevel(logging.WARNING)
@@ -43,12 +43,12 @@ def main(arguments: list[str]) -> None:
     try:
         application = open_application(Layout(root), on_failure=_fail)
     except HallmarkError as error:
-        say_refused(started, error)
+        say_refused(reports, error)
         sys.exit(_REFUSED)
-    asyncio.run(_serve(application, started))
+    asyncio.run(_serve(application, reports))
 
 
-async def _serve(application: Application, started: int) -> None:
+async def _serve(application: Application, reports: int) -> None:
     instance = application.instance
     server = Server(
         application,
@@ -67,9 +67,17 @@ async def _serve(application: Application, started: int) -> None:
     loop.add_signal_handler(signal.SIGTERM, server.stop)
     await asyncio.sleep(0)
     await _until_listening(instance.host, instance.port)
-    say_started(started)
+    beating = asyncio.create_task(_beat(reports))
     await serving
+    beating.cancel()
     await asyncio.to_thread(application.stop)
+
+
+async def _beat(reports: int) -> None:
+    """Tell the parent again and again that the event loop turns."""
+    while True:
+        say_alive(reports)
+        await asyncio.sleep(BEAT_SECONDS)
 
 
 async def _until_listening(host: str, port: int) -> None:
