@@ -115,16 +115,16 @@ class SqliteHeadStore:
 
     def head(self) -> LogHead:
         """Read the committed head."""
-        return _read_head(self._db)
+        return read_head(self._db)
 
     def snapshot(self, max_entries: int | None = None) -> tuple[LogHead, tuple[StagedCommit, ...]]:
         """Read head and staged commits in one read transaction."""
         self._db.execute("BEGIN")
         try:
-            head = _read_head(self._db)
+            head = read_head(self._db)
             staged: list[StagedCommit] = []
-            for row in self._db.execute(_STAGED):
-                staged.append(StagedCommit(*row))
+            for commit in read_staged(self._db):
+                staged.append(commit)
                 if max_entries is not None and staged[-1].end - head.applied >= max_entries:
                     break
             return head, tuple(staged)
@@ -137,7 +137,7 @@ class SqliteHeadStore:
 
     def time_of(self, index: int) -> int:
         """Tell the time of an entry's commit."""
-        return _time_of(self._db, index)
+        return read_time(self._db, index)
 
     def set_applied(self, size: int, edge: tuple[bytes, ...]) -> None:
         """Note what is published and drop its staged commits."""
@@ -190,7 +190,7 @@ class _SqliteTransaction:
 
     def head(self) -> LogHead:
         """Read the committed head."""
-        return _read_head(self._db)
+        return read_head(self._db)
 
     def find(self, keys: Sequence[bytes]) -> Mapping[bytes, Place]:
         """Find which of these dedup keys the log has."""
@@ -237,7 +237,8 @@ class _SqliteTransaction:
         self._db.execute("COMMIT")
 
 
-def _read_head(db: sqlite3.Connection) -> LogHead:
+def read_head(db: sqlite3.Connection) -> LogHead:
+    """Read the head; raises `NotFound` where no log was created."""
     try:
         row = db.execute(_HEAD).fetchone()
     except sqlite3.OperationalError as error:
@@ -259,6 +260,12 @@ def _read_head(db: sqlite3.Connection) -> LogHead:
     )
 
 
+def read_staged(db: sqlite3.Connection) -> Iterator[StagedCommit]:
+    """Read the staged commits, the oldest first, one at a time."""
+    for row in db.execute(_STAGED):
+        yield StagedCommit(*row)
+
+
 def _split(edge: bytes) -> tuple[bytes, ...]:
     return tuple(edge[start : start + HASH_SIZE] for start in range(0, len(edge), HASH_SIZE))
 
@@ -268,11 +275,12 @@ def _find(db: sqlite3.Connection, keys: Sequence[bytes]) -> Mapping[bytes, Place
     for key in keys:
         row = db.execute(_FIND, (key,)).fetchone()
         if row is not None:
-            found[key] = Place(row[0], _time_of(db, row[0]))
+            found[key] = Place(row[0], read_time(db, row[0]))
     return found
 
 
-def _time_of(db: sqlite3.Connection, index: int) -> int:
+def read_time(db: sqlite3.Connection, index: int) -> int:
+    """Read the time of an entry's commit; raises `NotFound`."""
     row = db.execute(_TIME, (index,)).fetchone()
     if row is None:
         raise NotFound(f"the log has no entry {index}")
