@@ -24,12 +24,11 @@ class CommandRow(NamedTuple):
 
     module: str
     help: str
-    attribute: str = "command"
 
 
 COMMANDS: Final = {
-    "up": CommandRow("hallmark.cli.up", "Start a whole Sigstore instance.", "up"),
-    "demo": CommandRow("hallmark.cli.demo", "Start a throw-away instance, sign and verify a file.", "demo"),
+    "up": CommandRow("hallmark.cli.up", "Start a whole Sigstore instance."),
+    "demo": CommandRow("hallmark.cli.demo", "Start a throw-away instance, sign and verify a file."),
     "sign": CommandRow("hallmark.cli.sign", "Sign files."),
     "verify": CommandRow("hallmark.cli.verify", "Verify files against their signatures."),
     "inspect": CommandRow("hallmark.cli.inspect", "Show everything in a bundle, decoded."),
@@ -53,7 +52,7 @@ class LazyGroup(click.Group):
         if row is None:
             return None
         try:
-            found: click.Command = getattr(importlib.import_module(row.module), row.attribute)
+            found: click.Command = importlib.import_module(row.module).command
         except ModuleNotFoundError as error:
             raise _missing_part(cmd_name, error) from None
         return found

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from hallmark.cli.options import json_option
+from hallmark.cli.output import Output
 
 if TYPE_CHECKING:
     from hallmark.instance.run import Running
@@ -28,7 +32,10 @@ def default_directory() -> Path:
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen; port 0 picks a free one, once.")
 @click.option("--public-url", metavar="URL", help="The base URL that clients use, if not that of --listen.")
 @click.option("--workers", type=click.IntRange(1, _MAX_WORKERS), default=1, help="Serving processes.")
-def up(data: Path | None, listen: str | None, public_url: str | None, workers: int) -> None:
+@json_option
+def command(
+    data: Path | None, listen: str | None, public_url: str | None, workers: int, as_json: bool
+) -> None:
     """Start a whole instance; the first start makes keys, CA, logs and trust root.
 
     It prints `ready URL` when it serves, and ends cleanly on Ctrl-C.
@@ -37,10 +44,16 @@ def up(data: Path | None, listen: str | None, public_url: str | None, workers: i
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     root = data or default_directory()
-    run_instance(Options(root=root, listen=listen, public_url=public_url, workers=workers), announce)
+    options = Options(root=root, listen=listen, public_url=public_url, workers=workers)
+    run_instance(options, _announce_json if as_json else _announce)
 
 
-def announce(running: Running) -> None:
+def _announce_json(running: Running) -> None:
+    Output(as_json=True).finish(ready=running.instance.base_url, directory=str(running.layout.root.resolve()))
+    sys.stdout.flush()
+
+
+def _announce(running: Running) -> None:
     """Say that the instance serves, then how to point each client at it."""
     url, client = running.instance.base_url, running.layout.client.resolve()
     click.echo(f"ready {url}")
@@ -54,3 +67,4 @@ def announce(running: Running) -> None:
   more             hallmark client-config --for cosign --data {running.layout.root}
 
 Stop it with Ctrl-C. Everything it knows is in {running.layout.root}""")
+    sys.stdout.flush()

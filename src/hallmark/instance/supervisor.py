@@ -15,12 +15,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from hallmark.errors import RemoteError
+import msgspec
+
+from hallmark.errors import ConfigurationError, HallmarkError, RemoteError
 
 logger = logging.getLogger("hallmark.instance")
 
 GO: Final = b"go"
 _STARTED: Final = b"started"
+_MAX_REPORT_BYTES: Final = 4000  # below what a pipe writes at once
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.05
@@ -49,14 +52,19 @@ class Worker:
             os.write(self._lifeline, GO)
 
     def wait_until_serving(self) -> None:
-        """Wait until the worker serves; raises `RemoteError` where it ends before."""
-        if os.read(self._started, len(_STARTED)) != _STARTED:
-            status = self.process.wait(_START_SECONDS)
-            raise RemoteError(
-                f"worker {self.number} ended with status {status} before it served",
-                code="worker_failed",
-                hint="its reason stands above",
-            )
+        """Wait until the worker serves; raises what it could not start for."""
+        report = os.read(self._started, _MAX_REPORT_BYTES)
+        if report == _STARTED:
+            return
+        status = self.process.wait(_START_SECONDS)
+        if report:
+            refusal = msgspec.json.decode(report, type=Refusal)
+            raise ConfigurationError(refusal.message, code=refusal.code, hint=refusal.hint)
+        raise RemoteError(
+            f"worker {self.number} ended with status {status} before it served",
+            code="worker_failed",
+            hint="its reason stands above",
+        )
 
     def close(self) -> None:
         """Close the pipes; a worker that still runs ends."""
@@ -125,7 +133,21 @@ class Supervisor:
         replacement.go()
 
 
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a worker cannot start."""
+
+    message: str
+    code: str
+    hint: str
+
+
 def say_started(descriptor: int) -> None:
     """Tell the parent that this worker serves."""
     os.write(descriptor, _STARTED)
+    os.close(descriptor)
+
+
+def say_refused(descriptor: int, error: HallmarkError) -> None:
+    """Tell the parent why this worker cannot start."""
+    os.write(descriptor, msgspec.json.encode(Refusal(error.message[:1000], error.code, error.hint)))
     os.close(descriptor)

@@ -18,10 +18,12 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from hallmark.instance.supervisor import GO, say_started
+from hallmark.errors import HallmarkError
+from hallmark.instance.supervisor import GO, say_refused, say_started
 from hallmark.wiring.application import Application, open_application
 from hallmark.wiring.layout import Layout
 
+_REFUSED: Final = 2
 _FAILED: Final = 70
 _ORPHANED: Final = 71
 _BACKLOG: Final = 4096
@@ -38,7 +40,11 @@ def main(arguments: list[str]) -> None:
     if os.read(lifeline, len(GO)) != GO:
         sys.exit(_ORPHANED)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
-    application = open_application(Layout(root), on_failure=_fail)
+    try:
+        application = open_application(Layout(root), on_failure=_fail)
+    except HallmarkError as error:
+        say_refused(started, error)
+        sys.exit(_REFUSED)
     asyncio.run(_serve(application, started))
 
 
