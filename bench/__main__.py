@@ -7,7 +7,6 @@ import argparse
 import platform
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -139,7 +138,8 @@ def machine() -> str:
     revision = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     ).stdout.strip()
-    return f"{len(names)} x {model}, Linux {platform.release()}, CPython {sys.version.split()[0]}, tree {revision}"
+    versions = f"Linux {platform.release()}, CPython {platform.python_version()}, tree {revision}"
+    return f"{len(names)} x {model}, {versions}"
 
 
 if __name__ == "__main__":
