@@ -56,7 +56,7 @@ class _CreateEntry:
             await respond(send, INTERNAL_ERROR[0], problem)
         else:
             if appended.duplicate:
-                await _answer_duplicate(send, appended.index)
+                await _answer_duplicate(send, scope["path"], appended.index)
             else:
                 await respond(send, 201, entry_json(self._prefix, self._suffix, appended))
 
@@ -104,9 +104,9 @@ def entry_json(prefix: bytes, suffix: bytes, entry: Appended) -> bytes:
     )
 
 
-async def _answer_duplicate(send: Send, index: int) -> None:
+async def _answer_duplicate(send: Send, path: str, index: int) -> None:
     message = f"an equivalent entry already exists in the transparency log with index {index}"
-    headers = [(b"x-log-index", str(index).encode()), (b"location", f"{ENTRIES}/{index}".encode())]
+    headers = [(b"x-log-index", str(index).encode()), (b"location", f"{path}/{index}".encode())]
     await respond(send, 409, grpc_problem(6, message), headers=headers)
 
 

@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.routing import BaseRoute, Mount
@@ -36,9 +38,11 @@ from hallmark.web.log_reads import read_routes
 from hallmark.wiring.chains import read_chain
 from hallmark.wiring.description import CLIENT_FILES, description
 from hallmark.wiring.layout import InstanceFile, Layout
-from hallmark.wiring.logs import STATIC_CT, open_ctlog, open_tlog
+from hallmark.wiring.logs import STATIC_CT, open_ctlog
+from hallmark.wiring.shards import FIRST, Shard, ShardTable, open_shard
 
 OnFailure = Callable[[BaseException], None]
+_SHARDS: Final = "/shards/"
 
 
 def utc_now() -> datetime:
@@ -49,10 +53,13 @@ def utc_now() -> datetime:
 class Application:
     """The services of one worker process, and the committing threads of its logs."""
 
-    def __init__(self, instance: InstanceFile, app: App, sequencers: Sequence[Sequencer]) -> None:
+    def __init__(
+        self, instance: InstanceFile, app: App, sequencers: Sequence[Sequencer], shards: "OpenShards"
+    ) -> None:
         self.instance = instance
         self._app = app
         self._sequencers = sequencers
+        self._shards = shards
 
     def start(self) -> None:
         """Start the committing threads."""
@@ -63,10 +70,50 @@ class Application:
         """Commit what waits, then stop."""
         for sequencer in self._sequencers:
             sequencer.stop()
+        self._shards.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        await self._app(scope, receive, send)
+        shard = self._shards.find(scope["path"]) if scope["type"] == "http" else None
+        await (shard or self._app)(scope, receive, send)
+
+
+class OpenShards:
+    """The later shards of the signature log, opened when they are first asked for."""
+
+    def __init__(self, layout: Layout, instance: InstanceFile, on_failure: OnFailure) -> None:
+        self._layout = layout
+        self._instance = instance
+        self._on_failure = on_failure
+        self._table = ShardTable(layout)
+        self._apps: dict[str, App] = {}
+        self._sequencers: list[Sequencer] = []
+
+    def find(self, path: str) -> App | None:
+        """Find the application of the shard that a path lies in; None where it lies in none."""
+        if not path.startswith(_SHARDS):
+            return None
+        number = path.removeprefix(_SHARDS).partition("/")[0]
+        if number not in self._apps:
+            shard = next((item for item in self._table.read() if str(item.number) == number), None)
+            if shard is None or shard.number == FIRST:
+                return None
+            self._apps[number] = self._open(shard)
+        return self._apps[number]
+
+    def stop(self) -> None:
+        """Commit what waits, then stop."""
+        for sequencer in self._sequencers:
+            sequencer.stop()
+
+    def _open(self, shard: Shard) -> App:
+        log, signer = open_shard(self._layout, self._instance, shard)
+        sequencer = log.sequencer(utc_now, self._on_failure)
+        sequencer.start()
+        self._sequencers.append(sequencer)
+        service = TlogService(sequencer, log.reader(), log_id=signer.log_id, config=TlogConfig())
+        hot = {f"{shard.path}{path}": app for path, app in tlog_http.hot_routes(service).items()}
+        return Dispatcher([Mount(shard.path, routes=tlog_http.routes(service))], hot)
 
 
 def open_application(layout: Layout, *, on_failure: OnFailure) -> Application:
@@ -92,7 +139,8 @@ def open_application(layout: Layout, *, on_failure: OnFailure) -> Application:
         Mount("/oidc", routes=idp_http.routes(idp)),
         Mount("/tuf", routes=tuf_http.routes(layout.tuf)),
     ]
-    return Application(instance, Dispatcher(routes, hot), parts.sequencers)
+    shards = OpenShards(layout, instance, on_failure)
+    return Application(instance, Dispatcher(routes, hot), parts.sequencers, shards)
 
 
 class _Parts:
@@ -105,7 +153,7 @@ class _Parts:
         self.sequencers: list[Sequencer] = []
 
     def tlog(self) -> TlogService:
-        log, signer = open_tlog(self._layout, self._instance)
+        log, signer = open_shard(self._layout, self._instance, Shard(FIRST))
         sequencer = log.sequencer(utc_now, self._on_failure)
         self.sequencers.append(sequencer)
         return TlogService(sequencer, log.reader(), log_id=signer.log_id, config=TlogConfig())
@@ -157,8 +205,9 @@ class _Parts:
         )
 
     def well_known(self) -> list[BaseRoute]:
-        files = {name: self._read_client_file(name) for name in CLIENT_FILES}
-        return well_known_routes(description(self._instance, files["root.json"]), files)
+        """The client files are read for each request: a rotation replaces them."""
+        files = {name: partial(self._read_client_file, name) for name in CLIENT_FILES}
+        return well_known_routes(description(self._instance, self._read_client_file("root.json")), files)
 
     def _read_client_file(self, name: str) -> bytes:
         try:
