@@ -80,7 +80,7 @@ class LogReads(Protocol):
     """The reading side of a log: always the newest committed tree, for whoever was just answered."""
 
     def checkpoint(self) -> bytes:
-        """Read the newest signed checkpoint."""
+        """Read the newest signed checkpoint; raises `NotFound` where witnesses must sign first."""
         ...
 
     def tile(self, tile: TileId) -> bytes:
