@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hallmark.cli.options import PATH
+
 if TYPE_CHECKING:
     from hallmark.instance.run import Running
 
@@ -28,16 +30,45 @@ def default_directory() -> Path:
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen; port 0 picks a free one, once.")
 @click.option("--public-url", metavar="URL", help="The base URL that clients use, if not that of --listen.")
 @click.option("--workers", type=click.IntRange(1, _MAX_WORKERS), default=1, help="Serving processes.")
-def up(data: Path | None, listen: str | None, public_url: str | None, workers: int) -> None:
+@click.option(
+    "--witness-policy",
+    type=PATH,
+    metavar="FILE",
+    help="Whose cosignatures the log needs; kept for later starts.",
+)
+@click.option(
+    "--witness-mode",
+    type=click.Choice(["strict", "fail-open", "off"]),
+    help="Without a quorum: publish no checkpoint (strict, the default), or one without it.",
+)
+def up(
+    *,
+    data: Path | None,
+    listen: str | None,
+    public_url: str | None,
+    workers: int,
+    witness_policy: Path | None,
+    witness_mode: str | None,
+) -> None:
     """Start a whole instance; the first start makes keys, CA, logs and trust root.
 
     It prints `ready URL` when it serves, and ends cleanly on Ctrl-C.
     """
+    from hallmark.client.files import read_file
+    from hallmark.core.witness_policy import MAX_POLICY_BYTES
     from hallmark.instance.run import Options, run_instance
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     root = data or default_directory()
-    run_instance(Options(root=root, listen=listen, public_url=public_url, workers=workers), announce)
+    options = Options(
+        root=root,
+        listen=listen,
+        public_url=public_url,
+        workers=workers,
+        witness_policy=read_file(witness_policy, max_bytes=MAX_POLICY_BYTES) if witness_policy else None,
+        witness_mode=witness_mode,
+    )
+    run_instance(options, announce)
 
 
 def announce(running: Running) -> None:

@@ -15,6 +15,7 @@ from hallmark.ca.issuers import FixedKeys, OidcIssuer, OidcIssuers
 from hallmark.ca.service import CertificateAuthority
 from hallmark.core.keys import parse_public_key
 from hallmark.core.oidc.issuers import ISSUER_TYPES
+from hallmark.core.vkey import log_vkey
 from hallmark.ctlog import http as ctlog_http
 from hallmark.ctlog.service import CtLog
 from hallmark.errors import ConfigurationError
@@ -37,6 +38,7 @@ from hallmark.wiring.chains import read_chain
 from hallmark.wiring.description import CLIENT_FILES, description
 from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.logs import STATIC_CT, open_ctlog, open_tlog
+from hallmark.wiring.witnessing import open_witnessed
 
 OnFailure = Callable[[BaseException], None]
 
@@ -108,7 +110,8 @@ class _Parts:
         log, signer = open_tlog(self._layout, self._instance)
         sequencer = log.sequencer(utc_now, self._on_failure)
         self.sequencers.append(sequencer)
-        return TlogService(sequencer, log.reader(), log_id=signer.log_id, config=TlogConfig())
+        reader = log.reader(open_witnessed(self._layout, log))
+        return TlogService(sequencer, reader, log_id=signer.log_id, config=TlogConfig())
 
     def ctlog(self) -> tuple[CtLog, list[BaseRoute]]:
         log, key = open_ctlog(self._layout, self._instance)
@@ -158,7 +161,9 @@ class _Parts:
 
     def well_known(self) -> list[BaseRoute]:
         files = {name: self._read_client_file(name) for name in CLIENT_FILES}
-        return well_known_routes(description(self._instance, files["root.json"]), files)
+        _, signer = open_tlog(self._layout, self._instance)
+        vkey = log_vkey(signer.origin, signer.public_key).to_text()
+        return well_known_routes(description(self._instance, files["root.json"], vkey), files)
 
     def _read_client_file(self, name: str) -> bytes:
         try:

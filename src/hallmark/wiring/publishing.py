@@ -12,7 +12,8 @@ from hallmark.tiledlog.publisher import Publisher
 from hallmark.trustroot.keys import load_key_files
 from hallmark.trustroot.repository import TrustRepository
 from hallmark.wiring.layout import InstanceFile, Layout
-from hallmark.wiring.logs import OpenLog, open_ctlog, open_tlog
+from hallmark.wiring.logs import open_ctlog, open_tlog
+from hallmark.wiring.witnessing import open_witnesses
 
 logger = logging.getLogger("hallmark.publishing")
 
@@ -25,14 +26,20 @@ Chore = Callable[[], None]
 class Publishing:
     """One thread that publishes every log of the instance, and does a chore about once a minute.
 
+    `publishers` come with the database that each of them uses.
+
     `on_failure` must end the process: after a failed sync nobody knows what is durable, and after a log was
     found damaged nothing must be added to it.
     """
 
     def __init__(
-        self, logs: Sequence[OpenLog], chore: Chore, *, on_failure: Callable[[BaseException], None]
+        self,
+        publishers: Sequence[tuple[Publisher, SqliteHeadStore]],
+        chore: Chore,
+        *,
+        on_failure: Callable[[BaseException], None],
     ) -> None:
-        self._publishers: list[tuple[Publisher, SqliteHeadStore]] = [log.publisher() for log in logs]
+        self._publishers = publishers
         self._chore = chore
         self._on_failure = on_failure
         self._stopping = threading.Event()
@@ -94,4 +101,5 @@ def open_publishing(
             logger.info("signed the trust root anew: %s", ", ".join(renewed))
 
     renew()
-    return Publishing([tlog, ctlog], renew, on_failure=on_failure)
+    publishers = [tlog.publisher(open_witnesses(layout)), ctlog.publisher()]
+    return Publishing(publishers, renew, on_failure=on_failure)
