@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hallmark.client.signing import Signer
     from hallmark.core.bundle import Bundle, parse_bundle
     from hallmark.core.signing_config import (
         ClientTrustConfig,

@@ -23,7 +23,7 @@ def store(request, tmp_path):
     if request.param == "memory":
         yield MemoryHeadStore()
         return
-    opened = SqliteHeadStore(tmp_path / "log.db")
+    opened = SqliteHeadStore(tmp_path / "log.db", new=True)
     yield opened
     opened.close()
 
@@ -149,7 +149,7 @@ store.close()
 
 
 def test_processes_take_turns_on_one_sqlite_file(tmp_path):
-    store = SqliteHeadStore(tmp_path / "log.db")
+    store = SqliteHeadStore(tmp_path / "log.db", new=True)
     store.create(HEAD)
     command = [sys.executable, "-c", _WRITER, str(tmp_path / "log.db")]
     writers = [subprocess.Popen(command) for _ in range(3)]
@@ -161,7 +161,7 @@ def test_processes_take_turns_on_one_sqlite_file(tmp_path):
 
 
 def test_a_full_sqlite_database_says_so_and_goes_on_when_mended(tmp_path):
-    store = SqliteHeadStore(tmp_path / "log.db")
+    store = SqliteHeadStore(tmp_path / "log.db", new=True)
     store.create(HEAD)
     pages = store._db.execute("PRAGMA page_count").fetchone()[0]
     store._db.execute(f"PRAGMA max_page_count={pages}")

@@ -30,7 +30,7 @@ def log(request, tmp_path):
     if request.param == "memory":
         yield SmallLog(MemoryHeadStore(), MemoryObjectStore()).create()
         return
-    store = SqliteHeadStore(tmp_path / "log.db")
+    store = SqliteHeadStore(tmp_path / "log.db", new=True)
     yield SmallLog(store, FileObjectStore(tmp_path / "public")).create()
     store.close()
 
@@ -204,7 +204,7 @@ def test_a_damaged_edge_stops_the_log_before_it_signs_anything():
 
 def test_several_writers_on_one_file_make_one_tree(tmp_path):
     key = ed25519.Ed25519PrivateKey.generate()
-    stores = [SqliteHeadStore(tmp_path / "log.db") for _ in range(3)]
+    stores = [SqliteHeadStore(tmp_path / "log.db", new=True) for _ in range(3)]
     logs = [SmallLog(store, FileObjectStore(tmp_path / "public"), key=key) for store in stores]
     logs[0].create()
     answers: list[Appended] = []

@@ -20,14 +20,16 @@ class RunningInstance:
         self.home = home
         self.environment = isolated_environment(home)
         listening = ["--listen", listen] if listen else []
+        log = (home / "up.log").open("ab")
         self.process = subprocess.Popen(
             [*HALLMARK, "up", "--data", str(root), *listening, *options],
             env=self.environment,
             stdout=subprocess.PIPE,
-            stderr=(home / "up.log").open("ab"),
+            stderr=log,
             text=True,
             start_new_session=True,
         )
+        log.close()
         self.base_url = self._wait_until_ready()
         # what follows the first line is for people; it is read so that the pipe never fills
         threading.Thread(target=self.process.stdout.read, daemon=True).start()
@@ -39,6 +41,7 @@ class RunningInstance:
         timer.cancel()
         if not line.startswith("ready "):
             self.process.wait(START_SECONDS)
+            self.process.stdout.close()
             raise AssertionError(f"no ready line: {line!r}\n{(self.home / 'up.log').read_text()[-4000:]}")
         return line.removeprefix("ready ").strip()
 

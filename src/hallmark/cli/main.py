@@ -14,13 +14,13 @@ import click
 
 from hallmark.cli import exit_codes
 from hallmark.cli.output import CommandFailed, describe_error, print_error, print_json
-from hallmark.errors import HallmarkError
+from hallmark.errors import ConfigurationError, HallmarkError
 
 _REPORT_TO: Final = "this is a bug in Hallmark: please report it, with HALLMARK_DEBUG=1 set for the details"
 
 
 class CommandRow(NamedTuple):
-    """One command: where its click command `command` is, and its line in `hallmark --help`."""
+    """One command: where its click command is, and its line in `hallmark --help`."""
 
     module: str
     help: str
@@ -52,13 +52,27 @@ class LazyGroup(click.Group):
         row = COMMANDS.get(cmd_name)
         if row is None:
             return None
-        command: click.Command = importlib.import_module(row.module).command
-        return command
+        try:
+            found: click.Command = importlib.import_module(row.module).command
+        except ModuleNotFoundError as error:
+            raise _missing_part(cmd_name, error) from None
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Print the table without importing a command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, row.help) for name, row in COMMANDS.items()])
+
+
+def _missing_part(name: str, error: ModuleNotFoundError) -> Exception:
+    """Running an instance needs libraries that signing and verifying do not."""
+    if (error.name or "hallmark").partition(".")[0] == "hallmark":
+        return error
+    return ConfigurationError(
+        f"hallmark {name} needs {error.name}, which is not installed",
+        code="missing_library",
+        hint="install hallmark-sigstore[server]",
+    )
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:

@@ -12,17 +12,12 @@ from hallmark.cli.output import Output
 from hallmark.client.files import read_file
 from hallmark.client.http import HttpClient, refused
 from hallmark.client.identity_token import IdentityToken, parse_identity_token
-from hallmark.client.trust import LocalInstance, choose_source
+from hallmark.client.trust import LocalInstance, choose_source, read_instance_url
 from hallmark.core.encoding.protojson import format_timestamp
 from hallmark.errors import ConfigurationError, RemoteError
 
 SERVICE: Final = "the development identity provider"
 _GRANT: Final = "urn:hallmark:dev-token"
-_MAX_BYTES: Final = 64 << 10
-
-
-class _InstanceFile(msgspec.Struct, frozen=True):
-    base_url: str
 
 
 class _Tokens(msgspec.Struct, frozen=True):
@@ -58,9 +53,9 @@ def _directory(instance: str) -> Path:
 
 
 def _fetch_token(email: str, directory: Path) -> IdentityToken:
-    base_url = _base_url(directory)
+    base_url = read_instance_url(directory)
     secret = read_file(directory / "client" / "token_secret", max_bytes=1024).decode("ascii", "replace")
-    url = f"{base_url.rstrip('/')}/oidc/token"
+    url = f"{base_url}/oidc/token"
     answer = HttpClient().post(
         url,
         urlencode({"grant_type": _GRANT, "email": email}).encode(),
@@ -78,17 +73,3 @@ def _fetch_token(email: str, directory: Path) -> IdentityToken:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise RemoteError(f"{SERVICE} answered with no token", code="malformed_answer") from None
     return parse_identity_token(tokens.id_token or tokens.access_token)
-
-
-def _base_url(directory: Path) -> str:
-    path = directory / "instance.json"
-    if not path.is_file():
-        raise ConfigurationError(
-            f"{directory} is no instance's directory: it has no instance.json",
-            code="no_instance",
-            hint="pass --data DIR, the directory that hallmark up was given",
-        )
-    try:
-        return msgspec.json.decode(read_file(path, max_bytes=_MAX_BYTES), type=_InstanceFile).base_url
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise ConfigurationError(f"{path} is damaged", code="damaged_instance") from None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from hallmark.cli.options import PATH
+from hallmark.cli.options import PATH, json_option
+from hallmark.cli.output import Output
 
 if TYPE_CHECKING:
     from hallmark.instance.run import Running
@@ -41,7 +43,8 @@ def default_directory() -> Path:
     type=click.Choice(["strict", "fail-open", "off"]),
     help="Without a quorum: publish no checkpoint (strict, the default), or one without it.",
 )
-def up(
+@json_option
+def command(
     *,
     data: Path | None,
     listen: str | None,
@@ -49,6 +52,7 @@ def up(
     workers: int,
     witness_policy: Path | None,
     witness_mode: str | None,
+    as_json: bool,
 ) -> None:
     """Start a whole instance; the first start makes keys, CA, logs and trust root.
 
@@ -68,10 +72,15 @@ def up(
         witness_policy=read_file(witness_policy, max_bytes=MAX_POLICY_BYTES) if witness_policy else None,
         witness_mode=witness_mode,
     )
-    run_instance(options, announce)
+    run_instance(options, _announce_json if as_json else _announce)
 
 
-def announce(running: Running) -> None:
+def _announce_json(running: Running) -> None:
+    Output(as_json=True).finish(ready=running.instance.base_url, directory=str(running.layout.root.resolve()))
+    sys.stdout.flush()
+
+
+def _announce(running: Running) -> None:
     """Say that the instance serves, then how to point each client at it."""
     url, client = running.instance.base_url, running.layout.client.resolve()
     click.echo(f"ready {url}")
@@ -85,3 +94,4 @@ def announce(running: Running) -> None:
   more             hallmark client-config --for cosign --data {running.layout.root}
 
 Stop it with Ctrl-C. Everything it knows is in {running.layout.root}""")
+    sys.stdout.flush()

@@ -25,6 +25,7 @@ from hallmark.core.signing_config import (
 from hallmark.core.trusted_root import MAX_TRUSTED_ROOT_BYTES, TrustedRoot, parse_trusted_root
 from hallmark.errors import ConfigurationError, MalformedInput, TrustError
 
+_MAX_INSTANCE_BYTES: Final = 64 << 10
 _MISSING_HINT: Final = (
     "name a file with --trusted-root, an instance with --instance, or add a context with hallmark context add"
 )
@@ -38,6 +39,10 @@ class LocalInstance(msgspec.Struct, frozen=True):
 
 
 TrustSource = LocalInstance | Context
+
+
+class _InstanceFile(msgspec.Struct, frozen=True):
+    base_url: str
 
 
 def choose_source(instance: str) -> TrustSource | None:
@@ -64,6 +69,22 @@ def choose_source(instance: str) -> TrustSource | None:
         code="unpinned_instance",
         hint=f"hallmark context add NAME {instance} --root-fingerprint HEX, with what its operator tells you",
     )
+
+
+def read_instance_url(directory: Path) -> str:
+    """Read the base URL of the instance in `directory`; raises `ConfigurationError`."""
+    path = directory / "instance.json"
+    if not path.is_file():
+        raise ConfigurationError(
+            f"{directory} is no instance's directory: it has no instance.json",
+            code="no_instance",
+            hint="pass --data DIR, the directory that hallmark up was given",
+        )
+    try:
+        found = msgspec.json.decode(read_file(path, max_bytes=_MAX_INSTANCE_BYTES), type=_InstanceFile)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise ConfigurationError(f"{path} is damaged", code="damaged_instance") from None
+    return found.base_url.rstrip("/")
 
 
 def stored_trust(context: Context, now: datetime) -> TrustMaterial | None:

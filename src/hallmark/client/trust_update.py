@@ -20,7 +20,7 @@ _FRESH: Final = timedelta(hours=1)
 def pin_root(context: Context, root: bytes, folder: Path | None = None) -> None:
     """Keep the root.json of a context; raises `TrustError` where it is not the one that is pinned."""
     _check_root(root, context)
-    path = _root_path(context, folder)
+    path = root_path(context, folder)
     make_folder(path.parent)
     write_file(path, root)
 
@@ -46,7 +46,7 @@ def fresh_trust(context: Context, http: HttpClient, now: datetime) -> TrustMater
 def pinned_root(context: Context, folder: Path | None = None) -> bytes:
     """Read the root.json that a context is pinned to; raises `TrustError` where it is gone or changed."""
     try:
-        root = read_file(_root_path(context, folder), max_bytes=_MAX_ROOT_BYTES)
+        root = read_file(root_path(context, folder), max_bytes=_MAX_ROOT_BYTES)
     except ConfigurationError as error:
         raise TrustError(
             f"the root of context {context.name!r} is gone: {error.message}",
@@ -69,5 +69,6 @@ def _check_root(root: bytes, context: Context) -> None:
         )
 
 
-def _root_path(context: Context, folder: Path | None) -> Path:
+def root_path(context: Context, folder: Path | None = None) -> Path:
+    """Say where the root.json of a context is kept."""
     return (folder or config_folder()) / "roots" / f"{context.root_fingerprint}.json"

@@ -3,8 +3,8 @@
 import asyncio
 import resource
 import signal
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -17,9 +17,14 @@ _HEADER_SECONDS: Final = 30
 
 
 async def serve(
-    app: App, host: str, port: int, signals: Sequence[signal.Signals], *, on_started: Callable[[], None]
+    app: App,
+    host: str,
+    port: int,
+    signals: Sequence[signal.Signals],
+    *,
+    while_serving: Callable[[], Coroutine[Any, Any, None]],
 ) -> None:
-    """Serve until one of these signals comes; `on_started` is called once the port answers."""
+    """Serve until one of these signals comes; `while_serving` runs from when the port answers."""
     server = Server(
         app,
         address=host,
@@ -37,8 +42,9 @@ async def serve(
         loop.add_signal_handler(number, server.stop)
     await asyncio.sleep(0)
     await _until_listening(host, port)
-    on_started()
+    beside = asyncio.create_task(while_serving())
     await serving
+    beside.cancel()
 
 
 async def _until_listening(host: str, port: int) -> None:

@@ -43,6 +43,10 @@ def run_witness(options: WitnessOptions, announce: Callable[[str, OpenWitness], 
         new = not (layout.root / "witness.json").exists()
         name = options.name or (address.base_url.removeprefix("http://") if new else "")
         witness = open_witness(layout.root, name, config, on_failure=_fail)
+
+        async def say_ready() -> None:
+            announce(address.base_url, witness)
+
         try:
             asyncio.run(
                 serve(
@@ -50,7 +54,7 @@ def run_witness(options: WitnessOptions, announce: Callable[[str, OpenWitness], 
                     address.host,
                     address.port,
                     (signal.SIGINT, signal.SIGTERM),
-                    on_started=lambda: announce(address.base_url, witness),
+                    while_serving=say_ready,
                 )
             )
         finally:

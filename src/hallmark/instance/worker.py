@@ -1,6 +1,6 @@
 """A worker process: serves the whole instance on its port, beside its siblings.
 
-Started by the supervisor as `python -m hallmark.instance.worker DIRECTORY LIFELINE STARTED`, where the last
+Started by the supervisor as `python -m hallmark.instance.worker DIRECTORY LIFELINE REPORTS`, where the last
 two are the file descriptors of pipes. It imports first and opens the directory when the parent says so.
 """
 
@@ -13,18 +13,20 @@ import threading
 from pathlib import Path
 from typing import Final
 
+from hallmark.errors import HallmarkError
 from hallmark.instance.serving import raise_file_limit, serve
-from hallmark.instance.supervisor import GO, say_started
+from hallmark.instance.supervisor import BEAT_SECONDS, GO, say_alive, say_refused
 from hallmark.wiring.application import Application, open_application
 from hallmark.wiring.layout import Layout
 
+_REFUSED: Final = 2
 _FAILED: Final = 70
 _ORPHANED: Final = 71
 
 
 def main(arguments: list[str]) -> None:
     """Serve until the parent says to stop, or is gone."""
-    root, lifeline, started = Path(arguments[0]), int(arguments[1]), int(arguments[2])
+    root, lifeline, reports = Path(arguments[0]), int(arguments[1]), int(arguments[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("_granian").setLevel(logging.WARNING)
@@ -32,17 +34,32 @@ def main(arguments: list[str]) -> None:
     if os.read(lifeline, len(GO)) != GO:
         sys.exit(_ORPHANED)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
-    application = open_application(Layout(root), on_failure=_fail)
-    asyncio.run(_serve(application, started))
+    try:
+        application = open_application(Layout(root), on_failure=_fail)
+    except HallmarkError as error:
+        say_refused(reports, error)
+        sys.exit(_REFUSED)
+    asyncio.run(_serve(application, reports))
 
 
-async def _serve(application: Application, started: int) -> None:
+async def _serve(application: Application, reports: int) -> None:
     instance = application.instance
     application.start()
     await serve(
-        application, instance.host, instance.port, (signal.SIGTERM,), on_started=lambda: say_started(started)
+        application,
+        instance.host,
+        instance.port,
+        (signal.SIGTERM,),
+        while_serving=lambda: _beat(reports),
     )
     await asyncio.to_thread(application.stop)
+
+
+async def _beat(reports: int) -> None:
+    """Tell the parent again and again that the event loop turns."""
+    while True:
+        say_alive(reports)
+        await asyncio.sleep(BEAT_SECONDS)
 
 
 def _end_with_parent(lifeline: int) -> None:

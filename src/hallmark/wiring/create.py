@@ -124,7 +124,7 @@ def _create_logs(tlog: OpenLog, ctlog: OpenLog, now: datetime) -> None:
     """
     milliseconds = int(now.timestamp() * 1000)
     for log in (tlog, ctlog):
-        store = log.store()
+        store = log.store(new=True)
         create_log(store, log.signer, time=milliseconds)
         if log is tlog:
             append_now(store, log.signer, _bootstrap_entry(), now=milliseconds)

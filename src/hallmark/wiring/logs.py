@@ -30,9 +30,9 @@ class OpenLog(msgspec.Struct, frozen=True):
     signer: CheckpointSigner
     records: RecordFormat
 
-    def store(self) -> SqliteHeadStore:
+    def store(self, *, new: bool = False) -> SqliteHeadStore:
         """Open the database once more: a connection belongs to one thread at a time."""
-        return SqliteHeadStore(self.layout.database(self.name))
+        return SqliteHeadStore(self.layout.database(self.name), new=new)
 
     def reader(self, witnessed: WitnessedCheckpoint | None = None) -> LogReader:
         """Open the reading side."""

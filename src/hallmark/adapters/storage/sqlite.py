@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NoReturn
+from urllib.parse import quote
 
 from hallmark.core.merkle import HASH_SIZE
-from hallmark.errors import Conflict, NotFound, Overloaded
+from hallmark.errors import ConfigurationError, Conflict, NotFound, Overloaded
 from hallmark.ports import LogHead, Place, StagedCommit, StorageFailed
 
 _SCHEMA: Final = """
@@ -41,17 +42,35 @@ _FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.
 
 
 class SqliteHeadStore:
-    """One log's database file. The owner must use it from one thread at a time."""
+    """One log's database file. The owner must use it from one thread at a time.
 
-    def __init__(self, path: Path) -> None:
+    A missing file is made only with `new`: an instance whose database is gone must not begin another log
+    under the same name. Raises `ConfigurationError` (`damaged_state`) for a missing or damaged file.
+    """
+
+    def __init__(self, path: Path, *, new: bool = False) -> None:
         self._path = path
-        self._lock_path = path.with_suffix(".lock")
-        self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.execute("PRAGMA wal_autocheckpoint=0")
-        self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        mode = "rwc" if new else "rw"
+        try:
+            self._db = sqlite3.connect(
+                f"file:{quote(str(path.absolute()))}?mode={mode}",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+                timeout=30,
+            )
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA wal_autocheckpoint=0")
+            self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        except sqlite3.DatabaseError as error:
+            os.close(self._lock)
+            raise ConfigurationError(
+                f"the log's database {path} cannot be opened: {error}",
+                code="damaged_state",
+                hint="restore the directory from its newest copy; a log must not begin anew under its name",
+            ) from None
 
     def close(self) -> None:
         """Close the database and the lock file."""
@@ -153,7 +172,9 @@ class SqliteHeadStore:
     def _storing(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.IntegrityError):
+                raise  # a programmer's error: keys and indexes are unique by construction
             _raise_for(error, self._path)
 
     def _roll_back(self) -> None:
@@ -259,9 +280,9 @@ def _time_of(db: sqlite3.Connection, index: int) -> int:
     return time
 
 
-def _raise_for(error: sqlite3.OperationalError, path: Path) -> NoReturn:
+def _raise_for(error: sqlite3.DatabaseError, path: Path) -> NoReturn:
     """Tell a database that could not take the bytes from one that may or may not have taken them."""
-    code = (error.sqlite_errorcode or 0) & 0xFF
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _FULL:
         raise Overloaded(
             f"the log's database {path.name} cannot be written: {error}",

@@ -43,11 +43,11 @@ def parse_timestamp(text: str, *, what: str) -> datetime:
     """Read a `google.protobuf.Timestamp` (RFC 3339); raises `MalformedInput`."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        if moment.tzinfo is None:
+            raise MalformedInput(f"{what} has no time zone: {text[:40]!r}")
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise MalformedInput(f"{what} is not an RFC 3339 time: {text[:40]!r}") from None
-    if moment.tzinfo is None:
-        raise MalformedInput(f"{what} has no time zone: {text[:40]!r}")
-    return moment.astimezone(UTC)
 
 
 def format_timestamp(moment: datetime) -> str:

@@ -1,0 +1,140 @@
+"""`hallmark doctor`: look at everything between this machine and an instance, and say what to mend."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from hallmark.cli.exit_codes import exit_code_of, gravest
+from hallmark.cli.options import instance_option, json_option, trust_config_option
+from hallmark.cli.output import CommandFailed, Output, describe_error, print_json
+from hallmark.cli.trust import TrustOptions, trust_to_sign
+from hallmark.client.contexts import Context, load_contexts
+from hallmark.client.http import HttpClient, refused
+from hallmark.client.oidc import discover
+from hallmark.client.signing import choose_services
+from hallmark.client.timestamp import TimestampClient
+from hallmark.client.trust_cache import load_trust
+from hallmark.core.signing_config import ClientTrustConfig
+from hallmark.core.timestamp import parse_timestamp
+from hallmark.errors import HallmarkError, TrustError
+
+_SOON: Final = timedelta(days=2)
+_MAX_SKEW: Final = timedelta(seconds=60)  # minutes apart, tokens and certificates stop to fit
+
+
+class _Finding(msgspec.Struct, frozen=True):
+    """One check: what was looked at, what was found, and the error if there is one."""
+
+    check: str
+    found: str
+    error: HallmarkError | None = None
+
+
+@click.command("doctor")
+@trust_config_option
+@instance_option
+@json_option
+def command(*, instance: str, trust_config: Path | None, as_json: bool) -> None:
+    """Check contexts, trust material, services and clocks; say what is wrong, and the mend."""
+    output = Output(as_json=as_json)
+    findings = [_check("contexts", _contexts), *_instance(instance, trust_config)]
+    for item in findings:
+        if item.error is None:
+            output.line(f"{item.check}: {item.found}", good="ok")
+        else:
+            output.error(item.error, about=item.check)
+    _finish(output, findings)
+
+
+def _check(name: str, look: Callable[[], str]) -> _Finding:
+    try:
+        return _Finding(name, look())
+    except HallmarkError as error:
+        return _Finding(name, "", error)
+
+
+def _contexts() -> str:
+    contexts = load_contexts()
+    for context in contexts.contexts.values():
+        _check_stored(context, datetime.now(UTC))
+    return f"{len(contexts.contexts)}, current: {contexts.current or 'none'}"
+
+
+def _check_stored(context: Context, now: datetime) -> None:
+    material = load_trust(context.root_fingerprint)
+    mend = f"hallmark context update {context.name}"
+    if material is None:
+        raise TrustError(f"no trust material for {context.name!r}", code="missing_trust_material", hint=mend)
+    if material.expires - now < _SOON:
+        raise TrustError(
+            f"the trust material for {context.name!r} ends at {material.expires:%Y-%m-%d %H:%M} UTC",
+            code="expired_trust_material",
+            hint=mend,
+        )
+
+
+def _instance(instance: str, trust_config: Path | None) -> list[_Finding]:
+    """Every service that signing needs; without trust material there is none to ask."""
+    try:
+        trust = trust_to_sign(TrustOptions(instance=instance, trust_config=trust_config))
+    except HallmarkError as error:
+        return [_Finding("instance", "", error)]
+    http = HttpClient(timeout_seconds=5.0, deadline_seconds=15.0)
+    checks = {
+        "signing config": lambda: _signing_config(trust, http),
+        "identity provider": lambda: _identity_provider(trust, http),
+        "certificate authority": lambda: _certificate_authority(trust, http),
+        "timestamp authority": lambda: _timestamp_authority(trust, http),
+    }
+    return [_check(name, look) for name, look in checks.items()]
+
+
+def _signing_config(trust: ClientTrustConfig, http: HttpClient) -> str:
+    services = choose_services(trust.signing_config, http, datetime.now(UTC))
+    return f"{len(services.logs)} logs, {len(services.timestamp_authorities)} timestamp authorities"
+
+
+def _identity_provider(trust: ClientTrustConfig, http: HttpClient) -> str:
+    return ", ".join(discover(item.url, http).issuer for item in trust.signing_config.oidc_urls) or "none"
+
+
+def _certificate_authority(trust: ClientTrustConfig, http: HttpClient) -> str:
+    for service in trust.signing_config.ca_urls:
+        url = service.url.rstrip("/") + "/api/v2/configuration"
+        answer = http.get(url, service="the certificate authority")
+        if answer.status != 200:
+            raise refused(answer, service="the certificate authority", url=url)
+    return ", ".join(item.url for item in trust.signing_config.ca_urls)
+
+
+def _timestamp_authority(trust: ClientTrustConfig, http: HttpClient) -> str:
+    """Its timestamps tell its clock."""
+    for service in trust.signing_config.tsa_urls:
+        time = parse_timestamp(TimestampClient(service.url, http).fetch(b"hallmark doctor")).time
+        skew = abs(datetime.now(UTC) - time)
+        if skew > _MAX_SKEW:
+            raise TrustError(
+                f"the clocks of this machine and of {service.url} are {skew} apart",
+                code="clock_skew",
+                hint="set this machine's clock, for example with NTP",
+            )
+    return ", ".join(item.url for item in trust.signing_config.tsa_urls) or "none"
+
+
+def _finish(output: Output, findings: list[_Finding]) -> None:
+    errors = [item.error for item in findings if item.error is not None]
+    checks = [
+        {"check": item.check, "found": item.found, "ok": item.error is None}
+        | ({"error": describe_error(item.error)} if item.error else {})
+        for item in findings
+    ]
+    if not errors:
+        output.finish(checks=checks)
+        return
+    if output.as_json:
+        print_json({"ok": False, "error": describe_error(errors[0]), "checks": checks})
+    raise CommandFailed(gravest([exit_code_of(error) for error in errors]))

@@ -1,0 +1,207 @@
+"""The Merkle tree, compared with its definition (RFC 6962 section 2.1)."""
+
+import hashlib
+
+import pytest
+
+from hallmark.core.merkle import (
+    EMPTY_ROOT,
+    Growth,
+    consistency_path,
+    inclusion_path,
+    leaf_hash,
+    node_hash,
+    root_of_edge,
+    verify_consistency,
+    verify_inclusion,
+)
+from hallmark.errors import InvalidProof
+
+SIZES = range(1, 40)
+LEAVES = [leaf_hash(b"leaf %d" % number) for number in range(max(SIZES) + 1)]
+
+
+def tree_hash(leaves: list[bytes]) -> bytes:
+    """MTH by its definition."""
+    if not leaves:
+        return hashlib.sha256(b"").digest()
+    if len(leaves) == 1:
+        return leaves[0]
+    split = largest_power(len(leaves))
+    return hashlib.sha256(b"\x01" + tree_hash(leaves[:split]) + tree_hash(leaves[split:])).digest()
+
+
+def largest_power(size: int) -> int:
+    power = 1
+    while power * 2 < size:
+        power *= 2
+    return power
+
+
+def path(index: int, leaves: list[bytes]) -> list[bytes]:
+    """PATH by its definition."""
+    if len(leaves) == 1:
+        return []
+    split = largest_power(len(leaves))
+    if index < split:
+        return [*path(index, leaves[:split]), tree_hash(leaves[split:])]
+    return [*path(index - split, leaves[split:]), tree_hash(leaves[:split])]
+
+
+def subproof(old: int, leaves: list[bytes], known: bool) -> list[bytes]:
+    """SUBPROOF by its definition."""
+    if old == len(leaves):
+        return [] if known else [tree_hash(leaves)]
+    split = largest_power(len(leaves))
+    if old <= split:
+        return [*subproof(old, leaves[:split], known), tree_hash(leaves[split:])]
+    return [*subproof(old - split, leaves[split:], False), tree_hash(leaves[:split])]
+
+
+def grown(leaves: list[bytes], base: int = 0) -> Growth:
+    growth = Growth(0, ())
+    for leaf in leaves[:base]:
+        growth.append(leaf)
+    growth = Growth(base, growth.edge())
+    for leaf in leaves[base:]:
+        growth.append(leaf)
+    return growth
+
+
+def test_leaves_and_nodes_are_hashed_apart():
+    assert leaf_hash(b"") == hashlib.sha256(b"\x00").digest()
+    assert node_hash(b"a", b"b") == hashlib.sha256(b"\x01ab").digest()
+    assert hashlib.sha256(b"").digest() == EMPTY_ROOT
+
+
+def test_the_worked_example_of_seven_leaves():
+    """RFC 6962 section 2.1.3: which nodes of the tree form which proof."""
+    d = LEAVES[:7]
+    a, b, c, e, f, j = d[0], d[1], d[2], d[3], d[4], d[6]
+    g, h = node_hash(a, b), node_hash(c, e)
+    i = node_hash(f, d[5])
+    k, m = node_hash(g, h), node_hash(i, j)
+    root = node_hash(k, m)
+    assert tree_hash(d) == root
+    assert path(0, d) == [b, h, m]
+    assert path(3, d) == [c, g, m]
+    assert path(4, d) == [d[5], j, k]
+    assert path(6, d) == [i, k]
+    assert subproof(3, d, True) == [c, e, g, m]
+    assert subproof(4, d, True) == [m]
+    assert subproof(6, d, True) == [i, j, k]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_inclusion_of_every_leaf(size):
+    leaves = LEAVES[:size]
+    root = tree_hash(leaves)
+    for index in range(size):
+        proof = path(index, leaves)
+        verify_inclusion(leaves[index], index, size, proof, root)
+        ranges = inclusion_path(index, size)
+        assert [tree_hash(leaves[start:end]) for start, end in ranges] == proof
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_no_other_proof_holds(size):
+    leaves = LEAVES[:size]
+    root = tree_hash(leaves)
+    for index in range(size):
+        proof = path(index, leaves)
+        wrong = [
+            (LEAVES[size], index, size, proof, root),
+            (leaves[index], index, size, [*proof, bytes(32)], root),
+            (leaves[index], index, size, proof, bytes(32)),
+            (leaves[index], index + size, size, proof, root),
+            (leaves[index], -1, size, proof, root),
+        ]
+        if proof:
+            wrong.append((leaves[index], index, size, proof[:-1], root))
+            wrong.append((leaves[index], index, size, [bytes(32), *proof[1:]], root))
+            wrong += [(leaves[index], other, size, proof, root) for other in range(size) if other != index]
+        for arguments in wrong:
+            with pytest.raises(InvalidProof):
+                verify_inclusion(*arguments)
+
+
+@pytest.mark.parametrize("new", SIZES)
+def test_consistency_of_every_prefix(new):
+    leaves = LEAVES[:new]
+    for old in range(1, new + 1):
+        proof = subproof(old, leaves, True)
+        verify_consistency(old, tree_hash(leaves[:old]), new, tree_hash(leaves), proof)
+        assert [tree_hash(leaves[start:end]) for start, end in consistency_path(old, new)] == proof
+
+
+@pytest.mark.parametrize("new", range(2, 20))
+def test_no_other_consistency_proof_holds(new):
+    leaves = LEAVES[:new]
+    new_root = tree_hash(leaves)
+    for old in range(1, new):
+        old_root, proof = tree_hash(leaves[:old]), subproof(old, leaves, True)
+        wrong = [
+            (old, old_root, new, new_root, proof[:-1]),
+            (old, old_root, new, new_root, [*proof, bytes(32)]),
+            (old, old_root, new, new_root, [bytes(32), *proof[1:]]),
+            (old, bytes(32), new, new_root, proof),
+            (old, old_root, new, bytes(32), proof),
+            (old, old_root, new, new_root, []),
+            (new, new_root, old, old_root, proof),
+            (-1, old_root, new, new_root, proof),
+        ]
+        for arguments in wrong:
+            with pytest.raises(InvalidProof):
+                verify_consistency(*arguments)
+
+
+def test_equal_and_empty_trees_need_no_proof():
+    root = tree_hash(LEAVES[:5])
+    verify_consistency(5, root, 5, root, [])
+    verify_consistency(0, EMPTY_ROOT, 5, root, [])
+    for arguments in (
+        (5, root, 5, bytes(32), []),
+        (5, root, 5, root, [root]),
+        (0, EMPTY_ROOT, 5, root, [root]),
+        (0, bytes(32), 5, root, []),
+    ):
+        with pytest.raises(InvalidProof):
+            verify_consistency(*arguments)
+
+
+@pytest.mark.parametrize("base", range(20))
+@pytest.mark.parametrize("added", [0, 1, 2, 7, 19])
+def test_a_tree_grows_from_its_right_edge(base, added):
+    leaves = LEAVES[: base + added]
+    growth = grown(leaves, base)
+    assert growth.size == len(leaves)
+    assert growth.root() == tree_hash(leaves) == root_of_edge(growth.edge())
+    proofs = growth.proofs()
+    for index in range(base, len(leaves)):
+        assert proofs.inclusion_proof(index) == path(index, leaves)
+
+
+def test_a_grown_tree_knows_its_new_nodes_only():
+    growth = grown(LEAVES[:13], base=8)
+    assert growth.node(0, 8) == LEAVES[8]
+    assert growth.node(2, 2) == tree_hash(LEAVES[8:12])
+    assert growth.first_node(0) == 8
+    with pytest.raises(LookupError):
+        growth.node(0, 3)
+
+
+def test_an_edge_has_one_hash_for_each_subtree():
+    with pytest.raises(ValueError, match="2 hashes"):
+        Growth(5, (bytes(32),))
+
+
+@pytest.mark.parametrize(("index", "size"), [(0, 0), (5, 5), (-1, 5)])
+def test_leaves_outside_the_tree_have_no_path(index, size):
+    with pytest.raises(InvalidProof):
+        inclusion_path(index, size)
+
+
+@pytest.mark.parametrize(("old", "new"), [(0, 5), (6, 5), (-1, 5)])
+def test_sizes_that_cannot_follow_have_no_path(old, new):
+    with pytest.raises(InvalidProof):
+        consistency_path(old, new)
