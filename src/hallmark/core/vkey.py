@@ -100,6 +100,10 @@ def _load_key(signature_type: int, material: bytes) -> PublicKey | MLDSA44Public
 
 def log_vkey(origin: str, key: PublicKey) -> VerifierKey:
     """Make the verifier key of a log that signs plain notes; raises `MalformedInput` for an RSA key."""
-    if key.algorithm.key_type == "ed25519":
-        return verifier_key(origin, ED25519, key.spki[-_ED25519_BYTES:])
-    return verifier_key(origin, ECDSA, key.spki)
+    signature_type = ED25519 if key.algorithm.key_type == "ed25519" else ECDSA
+    return verifier_key(origin, signature_type, note_material(key))
+
+
+def note_material(key: PublicKey) -> bytes:
+    """Give a log's key as verifier keys hold it: raw for Ed25519, else a SubjectPublicKeyInfo."""
+    return key.spki[-_ED25519_BYTES:] if key.algorithm.key_type == "ed25519" else key.spki

@@ -25,11 +25,13 @@ _PUT: Final = (
 
 
 class SqliteWitnessState:
-    """The heads of the witnessed logs (`ports.WitnessState`). Not safe for several threads."""
+    """The heads of the witnessed logs (`ports.WitnessState`). One thread at a time may use it."""
 
     def __init__(self, path: Path) -> None:
         try:
-            self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+            self._db = sqlite3.connect(
+                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute(_SCHEMA)
