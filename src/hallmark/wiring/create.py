@@ -35,7 +35,7 @@ from hallmark.trustroot.repository import TrustRepository
 from hallmark.wiring.chains import pem_of_chain
 from hallmark.wiring.layout import DIRECTORIES, InstanceFile, Layout, write_durably
 from hallmark.wiring.logs import OpenLog, open_ctlog
-from hallmark.wiring.shards import FIRST, Shard, open_shard
+from hallmark.wiring.shards import open_tlog
 
 ORGANIZATION: Final = "Hallmark"
 TOKEN_SECRET_BYTES: Final = 32
@@ -49,7 +49,7 @@ def create_instance(layout: Layout, instance: InstanceFile, *, now: datetime) ->
         (new.root / name).mkdir(parents=True, mode=0o700 if name == "keys" else 0o755)
     ca_chain, tsa_chain = _create_ca(new, now), _create_tsa(new, now)
     _create_other_keys(new)
-    tlog, tlog_signer = open_shard(new, instance, Shard(FIRST))
+    tlog, tlog_signer = open_tlog(new, instance)
     ctlog, ctlog_key = open_ctlog(new, instance)
     _create_logs(tlog, ctlog, now)
     facts = InstanceFacts(

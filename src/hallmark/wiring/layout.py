@@ -6,6 +6,7 @@ keys/                    private keys, 0600
 ca/ tsa/                 certificate chains, PEM
 tlog/ ctlog/             log.db and public/, which a static web server could serve
 idp/ tuf/                the identity provider's grants; the TUF repository
+witnesses.json           the witnesses of the signature log, where it has any
 client/                  what clients need: trusted_root.json, signing_config.json, ...
 """
 
@@ -50,6 +51,7 @@ class Layout:
         self.instance_file = root / "instance.json"
         self.lock = root / "lock"
         self.new = root / ".new"
+        self.witnesses = root / "witnesses.json"
         self.keys = root / "keys"
         self.client = root / "client"
         self.tuf = root / "tuf"

@@ -93,3 +93,8 @@ def open_shard(layout: Layout, instance: InstanceFile, shard: Shard) -> tuple[Op
     """Open a shard of the signature log."""
     signer = NoteSigner(shard.origin(instance), read_key(layout.key(shard.key_name)))
     return OpenLog(shard.folder, layout, signer, TLOG_TILES), signer
+
+
+def open_tlog(layout: Layout, instance: InstanceFile) -> tuple[OpenLog, NoteSigner]:
+    """Open the first shard of the signature log."""
+    return open_shard(layout, instance, Shard(FIRST))
