@@ -23,7 +23,7 @@ MAX_VERIFIER_BYTES: Final = 65535  # more than any entry can hold
 
 
 def check_hashedrekord(entry: HashedRekordV002, allowed: AbstractSet[str]) -> None:
-    """Check an entry; raises `MalformedInput` or `InvalidSignature` with the code of the check that failed."""
+    """Check an entry; raises `MalformedInput` or `InvalidSignature`, its code names the check that failed."""
     algorithm = _check_allowed(entry.algorithm, allowed)
     key = _load_key(entry.verifier, algorithm, is_certificate=entry.is_certificate)
     size = entry.hash_algorithm.size
@@ -70,7 +70,7 @@ class EnvelopeCheck:
         )
 
     def entry(self) -> DsseV002:
-        """Build the entry once every signature was verified; raises `InvalidSignature` for an idle verifier."""
+        """Build the entry after the last signature; raises `InvalidSignature` for an idle verifier."""
         if self._unused:
             raise InvalidSignature("a verifier has signed nothing of the envelope", code="unused_verifier")
         ordered = sorted(self._verified, key=lambda item: item.signature)
@@ -103,10 +103,7 @@ def _load_key(der: bytes, named: Algorithm, *, is_certificate: bool) -> KeyObjec
     if len(der) > MAX_VERIFIER_BYTES:
         raise MalformedInput(f"the verifier's {what} has {len(der)} bytes", code="malformed_verifier")
     try:
-        if is_certificate:
-            key = x509.load_der_x509_certificate(der).public_key()
-        else:
-            key = load_der_public_key(der)  # type: ignore[assignment]  # narrowed by key_algorithm
+        key = x509.load_der_x509_certificate(der).public_key() if is_certificate else load_der_public_key(der)
     except (ValueError, UnsupportedAlgorithm):
         raise MalformedInput(f"the verifier's {what} is not DER", code="malformed_verifier") from None
     known, default = key_algorithm(key)

@@ -43,4 +43,6 @@ class TlogConfig(msgspec.Struct, frozen=True, kw_only=True):
         if unknown:
             raise ValueError(f"unknown algorithms: {sorted(unknown)}")
         if PURE_ED25519 in self.algorithms:
-            raise ValueError(f"{PURE_ED25519} signs no digests: it serves envelopes only, without being named")
+            raise ValueError(
+                f"{PURE_ED25519} signs no digests: it serves envelopes only, without being named"
+            )

@@ -191,7 +191,9 @@ class _Fields:
     def only(self, names: set[str]) -> None:
         unknown = self._value.keys() - names
         if unknown:
-            raise MalformedInput(f"{self._what} has an unknown field {min(unknown)[:80]!r}", code="malformed_json")
+            raise MalformedInput(
+                f"{self._what} has an unknown field {min(unknown)[:80]!r}", code="malformed_json"
+            )
 
     def get(self, name: str) -> Any:
         return self._value.get(name)

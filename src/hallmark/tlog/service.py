@@ -5,15 +5,26 @@ import hashlib
 from collections.abc import Awaitable
 from typing import Final
 
+import msgspec
+
 from hallmark.core.entries.hashedrekord import HashedRekordV002
 from hallmark.errors import Frozen, MalformedInput
-from hallmark.ports import Appended, LogAppender, LogReads
+from hallmark.ports import Appended, Finalize, LogAppender, LogReads
 from hallmark.tiledlog.commit import fixed_leaf
 from hallmark.tlog.checks import EnvelopeCheck, check_hashedrekord
 from hallmark.tlog.config import PURE_ED25519, TlogConfig
 from hallmark.tlog.requests import DsseRequest, EntryRequest
 
 _OVERHEAD: Final = 256
+
+
+class CheckedEntry(msgspec.Struct, frozen=True):
+    """An entry that may be logged: every signature of it was verified. `size` is what it holds in memory."""
+
+    kind: str
+    dedup_key: bytes
+    finalize: Finalize
+    size: int
 
 
 class TlogService:
@@ -31,36 +42,30 @@ class TlogService:
         if self.config.read_only:
             raise Frozen("the log is read-only", code="read_only")
 
-    async def add(self, request: EntryRequest) -> Appended:
-        """Check an entry and append it.
+    async def check(self, request: EntryRequest) -> CheckedEntry:
+        """Check an entry.
 
-        Raises `MalformedInput` or `InvalidSignature` with the code of the check that failed, and whatever
-        `LogAppender.append` raises.
+        Raises `MalformedInput` or `InvalidSignature` with the code of the check that failed.
         """
         if isinstance(request, HashedRekordV002):
-            return await self.add_hashedrekord(request)
-        return await self.add_dsse(request)
+            check_hashedrekord(request, self.config.algorithms)
+            return _checked("hashedrekord", request.to_bytes())
+        return _checked("dsse", await self._check_dsse(request))
 
-    async def add_hashedrekord(self, entry: HashedRekordV002) -> Appended:
-        """Check a hashedrekord and append it; see `add`."""
-        self.check_open()
-        check_hashedrekord(entry, self.config.algorithms)
-        return await self._append(entry.to_bytes())
-
-    async def add_dsse(self, request: DsseRequest) -> Appended:
-        """Check the envelope and append its entry; see `add`.
-
-        Up to a hundred signature checks: other callers get their turn between them.
-        """
-        self.check_open()
+    async def _check_dsse(self, request: DsseRequest) -> bytes:
+        """Check an envelope: up to a hundred signature checks, so other callers get turns between them."""
         if not self.config.accept_dsse:
             raise MalformedInput("this log takes no envelopes", code="unsupported_entry")
         check = EnvelopeCheck(request, self._dsse_algorithms)
         for item in request.envelope.signatures:
             check.verify(item.signature)
             await asyncio.sleep(0)
-        return await self._append(check.entry().to_bytes())
+        return check.entry().to_bytes()
 
-    def _append(self, leaf: bytes) -> Awaitable[Appended]:
-        key = hashlib.sha256(leaf).digest()
-        return self._log.append(key, fixed_leaf(leaf), size=2 * len(leaf) + _OVERHEAD)
+    def append(self, entry: CheckedEntry) -> Awaitable[Appended]:
+        """Append a checked entry; see `LogAppender.append`."""
+        return self._log.append(entry.dedup_key, entry.finalize, size=entry.size)
+
+
+def _checked(kind: str, leaf: bytes) -> CheckedEntry:
+    return CheckedEntry(kind, hashlib.sha256(leaf).digest(), fixed_leaf(leaf), 2 * len(leaf) + _OVERHEAD)
