@@ -3,7 +3,9 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.routing import BaseRoute, Mount
 
@@ -24,6 +26,7 @@ from hallmark.idp.service import IdentityProvider
 from hallmark.tiledlog.sequencer import Sequencer
 from hallmark.tlog import http as tlog_http
 from hallmark.tlog.config import TlogConfig
+from hallmark.tlog.metrics import TlogMetrics
 from hallmark.tlog.service import TlogService
 from hallmark.trustroot import http as tuf_http
 from hallmark.tsa import http as tsa_http
@@ -33,10 +36,13 @@ from hallmark.web.application import Dispatcher
 from hallmark.web.asgi import App, Receive, Scope, Send
 from hallmark.web.health import health_routes, well_known_routes
 from hallmark.web.log_reads import read_routes
+from hallmark.web.metrics import Meter
+from hallmark.web.metrics_route import metrics_routes
 from hallmark.wiring.chains import read_chain
 from hallmark.wiring.description import CLIENT_FILES, description
 from hallmark.wiring.layout import InstanceFile, Layout
-from hallmark.wiring.logs import STATIC_CT, open_ctlog, open_tlog
+from hallmark.wiring.logs import STATIC_CT, OpenLog, open_ctlog, open_tlog
+from hallmark.wiring.metrics import FAMILIES, CommitMetrics, LogState, read_samples
 
 OnFailure = Callable[[BaseException], None]
 
@@ -69,15 +75,25 @@ class Application:
         await self._app(scope, receive, send)
 
 
-def open_application(layout: Layout, *, on_failure: OnFailure) -> Application:
+class Process(msgspec.Struct, frozen=True):
+    """Which of the instance's workers this is, and the memory of their metrics; see `web.metrics`."""
+
+    slot: int = 0
+    metrics_memory: int | None = None
+
+
+def open_application(layout: Layout, *, on_failure: OnFailure, process: Process | None = None) -> Application:
     """Open every service of the instance in this directory; raises `ConfigurationError` for damaged state."""
     instance = layout.read_instance()
-    parts = _Parts(layout, instance, on_failure)
+    process = process or Process()
+    meter = Meter(FAMILIES, memory=process.metrics_memory, slot=process.slot)
+    parts = _Parts(layout, instance, on_failure, meter)
     tlog, tsa, idp = parts.tlog(), parts.tsa(), parts.idp()
     ctlog, ctlog_reads = parts.ctlog()
     ca = parts.ca(ctlog, idp)
+    tlog_metrics = TlogMetrics(meter)
     hot = {
-        **tlog_http.hot_routes(tlog),
+        **tlog_http.hot_routes(tlog, tlog_metrics),
         **ca_http.hot_routes(ca),
         **tsa_http.hot_routes(tsa),
         **{f"/ctlog{path}": app for path, app in ctlog_http.hot_routes(ctlog).items()},
@@ -85,7 +101,8 @@ def open_application(layout: Layout, *, on_failure: OnFailure) -> Application:
     routes: list[BaseRoute] = [
         *health_routes(),
         *parts.well_known(),
-        *tlog_http.routes(tlog),
+        *parts.metrics(),
+        *tlog_http.routes(tlog, tlog_metrics),
         *ca_http.routes(ca),
         *tsa_http.routes(tsa),
         Mount("/ctlog", routes=[*ctlog_http.routes(ctlog), *ctlog_reads]),
@@ -98,22 +115,32 @@ def open_application(layout: Layout, *, on_failure: OnFailure) -> Application:
 class _Parts:
     """Constructs the services of one worker."""
 
-    def __init__(self, layout: Layout, instance: InstanceFile, on_failure: OnFailure) -> None:
+    def __init__(self, layout: Layout, instance: InstanceFile, on_failure: OnFailure, meter: Meter) -> None:
         self._layout = layout
         self._instance = instance
         self._on_failure = on_failure
+        self._meter = meter
+        self._states: list[LogState] = []
         self.sequencers: list[Sequencer] = []
+
+    def _sequencer(self, log: OpenLog) -> Sequencer:
+        sequencer = log.sequencer(utc_now, self._on_failure, CommitMetrics(self._meter, log.name))
+        self.sequencers.append(sequencer)
+        self._states.append(LogState(log.name, log.store()))
+        return sequencer
+
+    def metrics(self) -> list[BaseRoute]:
+        """Metrics of the whole instance; the logs must be open."""
+        return metrics_routes(self._meter, partial(read_samples, self._states, utc_now))
 
     def tlog(self) -> TlogService:
         log, signer = open_tlog(self._layout, self._instance)
-        sequencer = log.sequencer(utc_now, self._on_failure)
-        self.sequencers.append(sequencer)
+        sequencer = self._sequencer(log)
         return TlogService(sequencer, log.reader(), log_id=signer.log_id, config=TlogConfig())
 
     def ctlog(self) -> tuple[CtLog, list[BaseRoute]]:
         log, key = open_ctlog(self._layout, self._instance)
-        sequencer = log.sequencer(utc_now, self._on_failure)
-        self.sequencers.append(sequencer)
+        sequencer = self._sequencer(log)
         service = CtLog(
             log=sequencer,
             key=key,
