@@ -106,10 +106,12 @@ def test_a_bounded_snapshot_takes_the_oldest_commits(store):
 def test_a_frozen_log_takes_no_commit(store):
     store.create(HEAD)
     commit(store, 0, 2)
-    store.set_frozen(b"last note")
+    with store.transaction() as transaction:
+        transaction.freeze(b"last note")
     assert store.head() == msgspec.structs.replace(store.head(), frozen=True, checkpoint=b"last note")
     with pytest.raises(Conflict):
         commit(store, 2, 3)
+    assert store.head().size == 2
 
 
 def test_threads_take_turns_on_memory():

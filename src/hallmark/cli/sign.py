@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from hallmark.cli.bundle_files import SUFFIX, SUFFIXES, without_bundles
 from hallmark.cli.exit_codes import exit_code_of, gravest
 from hallmark.cli.login import token_source
 from hallmark.cli.options import PATH, json_option, trust_options
@@ -20,7 +21,6 @@ from hallmark.client.signing import Signed, Signer
 from hallmark.core.bundle import BUNDLE_V03
 from hallmark.errors import ConfigurationError, HallmarkError
 
-SUFFIX: Final = ".sigstore.json"
 _MAX_FILES: Final = 100_000
 _AT_ONCE: Final = 4
 
@@ -97,7 +97,8 @@ def command(
 
 
 def _jobs(files: tuple[Path, ...], bundle: Path | None, *, recursive: bool) -> list[_Job]:
-    paths = [path for named in files for path in _expand(named, recursive=recursive)]
+    named = without_bundles([str(path) for path in files])
+    paths = [path for name in named for path in _expand(Path(name), recursive=recursive)]
     if not paths:
         raise ConfigurationError("there is no file to sign", code="no_files", hint="the folders are empty")
     if len(paths) > _MAX_FILES:
@@ -121,7 +122,7 @@ def _expand(path: Path, *, recursive: bool) -> list[Path]:
             hint="name the files in it, or pass --recursive",
         )
     found = (item for item in path.rglob("*") if item.is_file() and not item.is_symlink())
-    return sorted(item for item in found if not item.name.endswith((SUFFIX, ".sigstore")))
+    return sorted(item for item in found if not item.name.endswith(SUFFIXES))
 
 
 def _check_job(job: _Job, *, overwrite: bool) -> None:

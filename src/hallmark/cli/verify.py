@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from hallmark.cli.bundle_files import OLD_SUFFIX, SUFFIX, without_bundles
 from hallmark.cli.exit_codes import exit_code_of, gravest
 from hallmark.cli.options import PATH, json_option, trust_options
 from hallmark.cli.output import CommandFailed, Output, describe_error, print_json
@@ -34,7 +35,6 @@ from hallmark.verify.verifier import (
     required_hash,
 )
 
-SUFFIXES: Final = (".sigstore.json", ".sigstore")
 _MAX_KEY_BYTES: Final = 64 << 10
 _MAX_MESSAGE_BYTES: Final = 64 << 20
 
@@ -143,7 +143,9 @@ def _items(files: tuple[str, ...], digest: str | None, bundle: Path | None) -> l
         raise ConfigurationError(
             f"one bundle for {len(names)} files", code="usage", hint="verify them one at a time"
         )
-    return [_item(name, bundle, as_digest=name == digest or is_digest(name)) for name in names]
+    return [
+        _item(name, bundle, as_digest=name == digest or is_digest(name)) for name in without_bundles(names)
+    ]
 
 
 def _item(name: str, bundle: Path | None, *, as_digest: bool) -> _Item:
@@ -154,7 +156,7 @@ def _item(name: str, bundle: Path | None, *, as_digest: bool) -> _Item:
             )
         return _Item(name=name, path=None, digest=parse_digest(name), bundle=bundle)
     path = Path(name)
-    return _Item(name=name, path=path, digest=None, bundle=bundle or Path(name + SUFFIXES[0]))
+    return _Item(name=name, path=path, digest=None, bundle=bundle or Path(name + SUFFIX))
 
 
 def _verifier(options: TrustOptions, *, allow_unlogged: bool) -> Verifier:
@@ -232,8 +234,8 @@ def _read_bundle(item: _Item) -> Bundle:
 def _find_bundle(item: _Item) -> Path:
     """The named bundle, else the first that stands beside the file under a known name."""
     places = [item.bundle]
-    if item.path is not None and str(item.bundle) == item.name + SUFFIXES[0]:
-        places.append(Path(item.name + SUFFIXES[1]))
+    if item.path is not None and str(item.bundle) == item.name + SUFFIX:
+        places.append(Path(item.name + OLD_SUFFIX))
     found = next((place for place in places if place.exists()), None)
     if found is None:
         raise SignatureNotFound(
@@ -258,7 +260,7 @@ def _pinned_command(item: _Item, verified: Verified, options: TrustOptions) -> s
     """The very same command, with the signer that was found pinned."""
     words = ["hallmark", "verify", item.name]
     words += ["--identity", verified.identity, "--issuer", verified.oidc_issuer]
-    if item.path is None or str(item.bundle) != item.name + SUFFIXES[0]:
+    if item.path is None or str(item.bundle) != item.name + SUFFIX:
         words += ["--bundle", str(item.bundle)]
     if options.instance:
         words += ["--instance", options.instance]

@@ -24,7 +24,7 @@ from hallmark.instance.listening import (
 from hallmark.instance.supervisor import Supervisor
 from hallmark.wiring.create import create_instance
 from hallmark.wiring.layout import VERSION, InstanceFile, Layout
-from hallmark.wiring.publishing import Publishing, open_publishing
+from hallmark.wiring.publishing import Publishing
 
 logger = logging.getLogger("hallmark.instance")
 
@@ -80,7 +80,7 @@ def _serve(
     if new:
         create_instance(layout, instance, now=datetime.now(UTC))
         install(layout)
-    publishing: Publishing = open_publishing(layout, instance, on_failure=_fail)
+    publishing = Publishing(layout, instance, on_failure=_fail)
     publishing.recover()
     supervisor.serve()
     publishing.start()

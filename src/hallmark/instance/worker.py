@@ -1,6 +1,6 @@
 """A worker process: serves the whole instance on its port, beside its siblings.
 
-Started by the supervisor as `python -m hallmark.instance.worker TASK LIFELINE STARTED`: a `WorkerTask` in
+Started by the supervisor as `python -m hallmark.instance.worker TASK LIFELINE REPORTS`: a `WorkerTask` in
 JSON, and the file descriptors of two pipes. It imports first and opens the directory when the parent says so.
 """
 
@@ -20,7 +20,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from hallmark.errors import HallmarkError
-from hallmark.instance.supervisor import GO, WorkerTask, say_refused, say_started
+from hallmark.instance.supervisor import BEAT_SECONDS, GO, WorkerTask, say_alive, say_refused
 from hallmark.wiring.application import Application, Process, open_application
 from hallmark.wiring.layout import Layout
 
@@ -34,7 +34,7 @@ _HEADER_SECONDS: Final = 30
 def main(arguments: list[str]) -> None:
     """Serve until the parent says to stop, or is gone."""
     task = msgspec.json.decode(arguments[0], type=WorkerTask)
-    lifeline, started = int(arguments[1]), int(arguments[2])
+    lifeline, reports = int(arguments[1]), int(arguments[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("_granian").setLevel(logging.WARNING)
@@ -46,12 +46,12 @@ def main(arguments: list[str]) -> None:
         process = Process(task.number, task.metrics_memory)
         application = open_application(Layout(Path(task.root)), on_failure=_fail, process=process)
     except HallmarkError as error:
-        say_refused(started, error)
+        say_refused(reports, error)
         sys.exit(_REFUSED)
-    asyncio.run(_serve(application, task, started))
+    asyncio.run(_serve(application, task, reports))
 
 
-async def _serve(application: Application, task: WorkerTask, started: int) -> None:
+async def _serve(application: Application, task: WorkerTask, reports: int) -> None:
     instance = application.instance
     server = Server(
         application,
@@ -70,9 +70,17 @@ async def _serve(application: Application, task: WorkerTask, started: int) -> No
     loop.add_signal_handler(signal.SIGTERM, server.stop)
     await asyncio.sleep(0)
     await _until_listening(instance.host, instance.port)
-    say_started(started)
+    beating = asyncio.create_task(_beat(reports))
     await serving
+    beating.cancel()
     await asyncio.to_thread(application.stop)
+
+
+async def _beat(reports: int) -> None:
+    """Tell the parent again and again that the event loop turns."""
+    while True:
+        say_alive(reports)
+        await asyncio.sleep(BEAT_SECONDS)
 
 
 async def _until_listening(host: str, port: int) -> None:

@@ -72,7 +72,7 @@ class _CreateEntry:
             await _refuse(send, refused.answer)
         else:
             if appended.duplicate:
-                await _answer_duplicate(scope, send, appended.index)
+                await _answer_duplicate(send, scope["path"], appended.index)
             else:
                 await respond(send, 201, self._printer.print(appended))
 
@@ -84,9 +84,8 @@ class _CreateEntry:
         return parse_create_entry(body)
 
 
-async def _answer_duplicate(scope: Scope, send: Send, index: int) -> None:
-    place = f"{scope.get('root_path', '')}{ENTRIES}/{index}"
-    headers = [(b"x-log-index", str(index).encode()), (b"location", place.encode())]
+async def _answer_duplicate(send: Send, path: str, index: int) -> None:
+    headers = [(b"x-log-index", str(index).encode()), (b"location", f"{path}/{index}".encode())]
     await respond(send, 409, grpc_problem(_ALREADY_EXISTS, duplicate_message(index)), headers=headers)
 
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -26,7 +27,6 @@ from hallmark.idp.service import IdentityProvider
 from hallmark.tiledlog.sequencer import Sequencer
 from hallmark.tlog import http as tlog_http
 from hallmark.tlog.config import TlogConfig
-from hallmark.tlog.metrics import TlogMetrics
 from hallmark.tlog.service import TlogService
 from hallmark.trustroot import http as tuf_http
 from hallmark.tsa import http as tsa_http
@@ -41,10 +41,12 @@ from hallmark.web.metrics_route import metrics_routes
 from hallmark.wiring.chains import read_chain
 from hallmark.wiring.description import CLIENT_FILES, description
 from hallmark.wiring.layout import InstanceFile, Layout
-from hallmark.wiring.logs import STATIC_CT, OpenLog, open_ctlog, open_tlog
-from hallmark.wiring.metrics import FAMILIES, CommitMetrics, LogState, read_samples
+from hallmark.wiring.logs import STATIC_CT, open_ctlog
+from hallmark.wiring.metrics import FAMILIES, InstanceMetrics, LogStates
+from hallmark.wiring.shards import FIRST, Shard, ShardTable, open_shard
 
 OnFailure = Callable[[BaseException], None]
+_SHARDS: Final = "/shards/"
 
 
 def utc_now() -> datetime:
@@ -55,10 +57,13 @@ def utc_now() -> datetime:
 class Application:
     """The services of one worker process, and the committing threads of its logs."""
 
-    def __init__(self, instance: InstanceFile, app: App, sequencers: Sequence[Sequencer]) -> None:
+    def __init__(
+        self, instance: InstanceFile, app: App, sequencers: Sequence[Sequencer], shards: "OpenShards"
+    ) -> None:
         self.instance = instance
         self._app = app
         self._sequencers = sequencers
+        self._shards = shards
 
     def start(self) -> None:
         """Start the committing threads."""
@@ -69,10 +74,54 @@ class Application:
         """Commit what waits, then stop."""
         for sequencer in self._sequencers:
             sequencer.stop()
+        self._shards.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        await self._app(scope, receive, send)
+        shard = self._shards.find(scope["path"]) if scope["type"] == "http" else None
+        await (shard or self._app)(scope, receive, send)
+
+
+class OpenShards:
+    """The later shards of the signature log, opened when they are first asked for."""
+
+    def __init__(
+        self, layout: Layout, instance: InstanceFile, on_failure: OnFailure, metrics: InstanceMetrics
+    ) -> None:
+        self._layout = layout
+        self._instance = instance
+        self._on_failure = on_failure
+        self._metrics = metrics
+        self._table = ShardTable(layout)
+        self._apps: dict[str, App] = {}
+        self._sequencers: list[Sequencer] = []
+
+    def find(self, path: str) -> App | None:
+        """Find the application of the shard that a path lies in; None where it lies in none."""
+        if not path.startswith(_SHARDS):
+            return None
+        number = path.removeprefix(_SHARDS).partition("/")[0]
+        if number not in self._apps:
+            shard = next((item for item in self._table.read() if str(item.number) == number), None)
+            if shard is None or shard.number == FIRST:
+                return None
+            self._apps[number] = self._open(shard)
+        return self._apps[number]
+
+    def stop(self) -> None:
+        """Commit what waits, then stop."""
+        for sequencer in self._sequencers:
+            sequencer.stop()
+
+    def _open(self, shard: Shard) -> App:
+        log, signer = open_shard(self._layout, self._instance, shard)
+        sequencer = log.sequencer(utc_now, self._on_failure, self._metrics.tlog)
+        sequencer.start()
+        self._sequencers.append(sequencer)
+        service = TlogService(sequencer, log.reader(), log_id=signer.log_id, config=TlogConfig())
+        rekor = self._metrics.rekor
+        hot = {f"{shard.path}{path}": app for path, app in tlog_http.hot_routes(service, rekor).items()}
+        return Dispatcher([Mount(shard.path, routes=tlog_http.routes(service, rekor))], hot)
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -86,14 +135,13 @@ def open_application(layout: Layout, *, on_failure: OnFailure, process: Process 
     """Open every service of the instance in this directory; raises `ConfigurationError` for damaged state."""
     instance = layout.read_instance()
     process = process or Process()
-    meter = Meter(FAMILIES, memory=process.metrics_memory, slot=process.slot)
-    parts = _Parts(layout, instance, on_failure, meter)
+    metrics = InstanceMetrics(Meter(FAMILIES, memory=process.metrics_memory, slot=process.slot))
+    parts = _Parts(layout, instance, on_failure, metrics)
     tlog, tsa, idp = parts.tlog(), parts.tsa(), parts.idp()
     ctlog, ctlog_reads = parts.ctlog()
     ca = parts.ca(ctlog, idp)
-    tlog_metrics = TlogMetrics(meter)
     hot = {
-        **tlog_http.hot_routes(tlog, tlog_metrics),
+        **tlog_http.hot_routes(tlog, metrics.rekor),
         **ca_http.hot_routes(ca),
         **tsa_http.hot_routes(tsa),
         **{f"/ctlog{path}": app for path, app in ctlog_http.hot_routes(ctlog).items()},
@@ -101,46 +149,40 @@ def open_application(layout: Layout, *, on_failure: OnFailure, process: Process 
     routes: list[BaseRoute] = [
         *health_routes(),
         *parts.well_known(),
-        *parts.metrics(),
-        *tlog_http.routes(tlog, tlog_metrics),
+        *metrics_routes(metrics.meter, LogStates(layout, utc_now)),
+        *tlog_http.routes(tlog, metrics.rekor),
         *ca_http.routes(ca),
         *tsa_http.routes(tsa),
         Mount("/ctlog", routes=[*ctlog_http.routes(ctlog), *ctlog_reads]),
         Mount("/oidc", routes=idp_http.routes(idp)),
         Mount("/tuf", routes=tuf_http.routes(layout.tuf)),
     ]
-    return Application(instance, Dispatcher(routes, hot), parts.sequencers)
+    shards = OpenShards(layout, instance, on_failure, metrics)
+    return Application(instance, Dispatcher(routes, hot), parts.sequencers, shards)
 
 
 class _Parts:
     """Constructs the services of one worker."""
 
-    def __init__(self, layout: Layout, instance: InstanceFile, on_failure: OnFailure, meter: Meter) -> None:
+    def __init__(
+        self, layout: Layout, instance: InstanceFile, on_failure: OnFailure, metrics: InstanceMetrics
+    ) -> None:
         self._layout = layout
         self._instance = instance
         self._on_failure = on_failure
-        self._meter = meter
-        self._states: list[LogState] = []
+        self._metrics = metrics
         self.sequencers: list[Sequencer] = []
 
-    def _sequencer(self, log: OpenLog) -> Sequencer:
-        sequencer = log.sequencer(utc_now, self._on_failure, CommitMetrics(self._meter, log.name))
-        self.sequencers.append(sequencer)
-        self._states.append(LogState(log.name, log.store()))
-        return sequencer
-
-    def metrics(self) -> list[BaseRoute]:
-        """Metrics of the whole instance; the logs must be open."""
-        return metrics_routes(self._meter, partial(read_samples, self._states, utc_now))
-
     def tlog(self) -> TlogService:
-        log, signer = open_tlog(self._layout, self._instance)
-        sequencer = self._sequencer(log)
+        log, signer = open_shard(self._layout, self._instance, Shard(FIRST))
+        sequencer = log.sequencer(utc_now, self._on_failure, self._metrics.tlog)
+        self.sequencers.append(sequencer)
         return TlogService(sequencer, log.reader(), log_id=signer.log_id, config=TlogConfig())
 
     def ctlog(self) -> tuple[CtLog, list[BaseRoute]]:
         log, key = open_ctlog(self._layout, self._instance)
-        sequencer = self._sequencer(log)
+        sequencer = log.sequencer(utc_now, self._on_failure, self._metrics.ctlog)
+        self.sequencers.append(sequencer)
         service = CtLog(
             log=sequencer,
             key=key,
@@ -184,8 +226,9 @@ class _Parts:
         )
 
     def well_known(self) -> list[BaseRoute]:
-        files = {name: self._read_client_file(name) for name in CLIENT_FILES}
-        return well_known_routes(description(self._instance, files["root.json"]), files)
+        """The client files are read for each request: a rotation replaces them."""
+        files = {name: partial(self._read_client_file, name) for name in CLIENT_FILES}
+        return well_known_routes(description(self._instance, self._read_client_file("root.json")), files)
 
     def _read_client_file(self, name: str) -> bytes:
         try:

@@ -34,7 +34,8 @@ from hallmark.trustroot.keys import create_key_files
 from hallmark.trustroot.repository import TrustRepository
 from hallmark.wiring.chains import pem_of_chain
 from hallmark.wiring.layout import DIRECTORIES, InstanceFile, Layout, write_durably
-from hallmark.wiring.logs import OpenLog, open_ctlog, open_tlog
+from hallmark.wiring.logs import OpenLog, open_ctlog
+from hallmark.wiring.shards import FIRST, Shard, open_shard
 
 ORGANIZATION: Final = "Hallmark"
 TOKEN_SECRET_BYTES: Final = 32
@@ -48,7 +49,7 @@ def create_instance(layout: Layout, instance: InstanceFile, *, now: datetime) ->
         (new.root / name).mkdir(parents=True, mode=0o700 if name == "keys" else 0o755)
     ca_chain, tsa_chain = _create_ca(new, now), _create_tsa(new, now)
     _create_other_keys(new)
-    tlog, tlog_signer = open_tlog(new, instance)
+    tlog, tlog_signer = open_shard(new, instance, Shard(FIRST))
     ctlog, ctlog_key = open_ctlog(new, instance)
     _create_logs(tlog, ctlog, now)
     facts = InstanceFacts(
@@ -127,12 +128,12 @@ def _create_logs(tlog: OpenLog, ctlog: OpenLog, now: datetime) -> None:
         store = log.store(new=True)
         create_log(store, log.signer, time=milliseconds)
         if log is tlog:
-            append_now(store, log.signer, _bootstrap_entry(), now=milliseconds)
+            append_now(store, log.signer, bootstrap_entry(), now=milliseconds)
         store.close()
 
 
-def _bootstrap_entry() -> Waiting:
-    """A true entry, signed by a key that nobody has any more."""
+def bootstrap_entry() -> Waiting:
+    """Make a true entry, signed by a key that nobody has any more: the first of every shard."""
     key = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
     message = b"the first entry of a new log"
     body = hashedrekord_v002_body(

@@ -1,15 +1,17 @@
 """What an instance counts: the log's service, and the engine under every log."""
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
+from threading import Lock
 from typing import Final
 
-import msgspec
-
-from hallmark.ports import HeadStore
+from hallmark.adapters.storage.sqlite import SqliteHeadStore
+from hallmark.ports import Clock, HeadStore
 from hallmark.tlog.metrics import FAMILIES as TLOG_FAMILIES
+from hallmark.tlog.metrics import TlogMetrics
 from hallmark.web.metrics import SECONDS, Family, Meter, Sample
+from hallmark.wiring.layout import Layout
+from hallmark.wiring.shards import ShardTable
 
 _LOGS: Final = (("tlog",), ("ctlog",))
 _COMMIT: Final = "hallmark_log_commit_seconds"
@@ -49,9 +51,13 @@ FAMILIES: Final = (
 
 
 class CommitMetrics:
-    """The numbers of one log's commits in one process (`tiledlog.sequencer.CommitObserver`)."""
+    """The commits of one kind of log in one process (`tiledlog.sequencer.CommitObserver`).
+
+    The shards of a log share it, so the threads that commit to them take turns.
+    """
 
     def __init__(self, meter: Meter, log: str) -> None:
+        self._lock = Lock()
         self._commit = meter.histogram(_COMMIT, log)
         self._batch = meter.histogram(_BATCH, log)
         self._entries = meter.number(_ENTRIES, log)
@@ -60,39 +66,57 @@ class CommitMetrics:
 
     def committed(self, *, seconds: float, added: int, duplicates: int, waiting: int) -> None:
         """Count one commit."""
-        self._commit.observe(seconds)
-        self._batch.observe(added + duplicates)
-        self._entries.add(added)
-        self._duplicates.add(duplicates)
-        self._queue.set(waiting)
+        with self._lock:
+            self._commit.observe(seconds)
+            self._batch.observe(added + duplicates)
+            self._entries.add(added)
+            self._duplicates.add(duplicates)
+            self._queue.set(waiting)
 
 
-class LogState(msgspec.Struct, frozen=True):
-    """A log that is asked about its state when the metrics are."""
+class InstanceMetrics:
+    """Everything that one process of an instance counts."""
 
-    name: str
-    store: HeadStore
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+        self.rekor = TlogMetrics(meter)
+        self.tlog, self.ctlog = CommitMetrics(meter, "tlog"), CommitMetrics(meter, "ctlog")
 
 
-def read_samples(logs: Sequence[LogState], clock: Callable[[], datetime]) -> Iterator[Sample]:
-    """Read the state of the logs: size, and how far publication is behind."""
+class LogStates:
+    """Reads the state of every log when it is asked for: size, and how far publication is behind."""
+
+    def __init__(self, layout: Layout, clock: Clock) -> None:
+        self._layout = layout
+        self._clock = clock
+        self._table = ShardTable(layout)
+        self._stores: dict[str, HeadStore] = {}
+
+    def __call__(self) -> list[Sample]:
+        """Read all of them."""
+        names = [shard.folder for shard in self._table.read()] + ["ctlog"]
+        for name in names:
+            if name not in self._stores:
+                self._stores[name] = SqliteHeadStore(self._layout.database(name))
+        return list(_samples({name: self._stores[name] for name in names}, self._clock))
+
+
+def _samples(logs: Mapping[str, HeadStore], clock: Clock) -> Iterator[Sample]:
     running = {"version": version("hallmark-sigstore")}
     yield Sample("rekor_v2_build_info", "The version that runs.", running, 1.0)
-    heads = [(log, log.store.head()) for log in logs]
-    for log, head in heads:
-        yield Sample("hallmark_log_size", "Entries in the log.", {"log": log.name}, float(head.size))
-    for log, head in heads:
+    heads = {name: store.head() for name, store in logs.items()}
+    for name, head in heads.items():
+        yield Sample("hallmark_log_size", "Entries in the log.", {"log": name}, float(head.size))
+    for name, head in heads.items():
         behind = float(head.size - head.applied)
-        yield Sample(
-            "hallmark_log_unpublished_entries", "Entries not yet in tiles.", {"log": log.name}, behind
-        )
-    for log, head in heads:
+        yield Sample("hallmark_log_unpublished_entries", "Entries not yet in tiles.", {"log": name}, behind)
+    for name, head in heads.items():
         lag = 0.0
         if head.applied < head.size:
-            lag = max(clock().timestamp() - log.store.time_of(head.applied) / 1000, 0.0)
+            lag = max(clock().timestamp() - logs[name].time_of(head.applied) / 1000, 0.0)
         yield Sample(
             "hallmark_log_publication_lag_seconds",
             "Age of the oldest entry that is not yet in tiles.",
-            {"log": log.name},
+            {"log": name},
             lag,
         )

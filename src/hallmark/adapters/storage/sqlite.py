@@ -144,11 +144,6 @@ class SqliteHeadStore:
         with self.transaction() as transaction:
             transaction.set_applied(size, edge)
 
-    def set_frozen(self, checkpoint: bytes) -> None:
-        """Freeze the log for good."""
-        with self.transaction() as transaction:
-            transaction.set_frozen(checkpoint)
-
     def compact(self) -> None:
         """Copy the write-ahead log into the database; cut the file once it has grown large.
 
@@ -231,8 +226,8 @@ class _SqliteTransaction:
         self._db.execute("DELETE FROM staged WHERE end <= ?", (size,))
         self._db.execute("COMMIT")
 
-    def set_frozen(self, checkpoint: bytes) -> None:
-        """See `HeadStore.set_frozen`."""
+    def freeze(self, checkpoint: bytes) -> None:
+        """Set the mark that every later commit looks at."""
         self._db.execute("UPDATE head SET frozen = 1, checkpoint = ?", (checkpoint,))
         self._db.execute("COMMIT")
 
