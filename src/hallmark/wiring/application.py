@@ -37,10 +37,13 @@ from hallmark.web.application import Dispatcher
 from hallmark.web.asgi import App, Receive, Scope, Send
 from hallmark.web.health import health_routes, well_known_routes
 from hallmark.web.log_reads import read_routes
+from hallmark.web.metrics import Meter
+from hallmark.web.metrics_route import metrics_routes
 from hallmark.wiring.chains import read_chain
 from hallmark.wiring.description import CLIENT_FILES, description
 from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.logs import STATIC_CT, open_ctlog
+from hallmark.wiring.metrics import FAMILIES, InstanceMetrics, LogStates
 from hallmark.wiring.shards import FIRST, Shard, ShardTable, open_shard
 from hallmark.wiring.witnessing import open_witnessed
 
@@ -84,10 +87,13 @@ class Application:
 class OpenShards:
     """The later shards of the signature log, opened when they are first asked for."""
 
-    def __init__(self, layout: Layout, instance: InstanceFile, on_failure: OnFailure) -> None:
+    def __init__(
+        self, layout: Layout, instance: InstanceFile, on_failure: OnFailure, metrics: InstanceMetrics
+    ) -> None:
         self._layout = layout
         self._instance = instance
         self._on_failure = on_failure
+        self._metrics = metrics
         self._table = ShardTable(layout)
         self._apps: dict[str, App] = {}
         self._sequencers: list[Sequencer] = []
@@ -111,33 +117,48 @@ class OpenShards:
 
     def _open(self, shard: Shard) -> App:
         service, sequencer = open_tlog_service(
-            self._layout, self._instance, shard, on_failure=self._on_failure
+            self._layout, self._instance, shard, self._metrics, on_failure=self._on_failure
         )
         sequencer.start()
         self._sequencers.append(sequencer)
-        hot = {f"{shard.path}{path}": app for path, app in tlog_http.hot_routes(service).items()}
-        return Dispatcher([Mount(shard.path, routes=tlog_http.routes(service))], hot)
+        rekor = self._metrics.rekor
+        hot = {f"{shard.path}{path}": app for path, app in tlog_http.hot_routes(service, rekor).items()}
+        return Dispatcher([Mount(shard.path, routes=tlog_http.routes(service, rekor))], hot)
 
 
 def open_tlog_service(
-    layout: Layout, instance: InstanceFile, shard: Shard, *, on_failure: OnFailure
+    layout: Layout,
+    instance: InstanceFile,
+    shard: Shard,
+    metrics: InstanceMetrics,
+    *,
+    on_failure: OnFailure,
 ) -> tuple[TlogService, Sequencer]:
     """Open the service of one shard of the signature log, and its committing thread, not yet started."""
     log, signer = open_shard(layout, instance, shard)
-    sequencer = log.sequencer(utc_now, on_failure)
+    sequencer = log.sequencer(utc_now, on_failure, metrics.tlog)
     reader = log.reader(open_witnessed(layout, log))
     return TlogService(sequencer, reader, log_id=signer.log_id, config=TlogConfig()), sequencer
 
 
-def open_application(layout: Layout, *, on_failure: OnFailure) -> Application:
+class Process(msgspec.Struct, frozen=True):
+    """Which of the instance's workers this is, and the memory of their metrics; see `web.metrics`."""
+
+    slot: int = 0
+    metrics_memory: int | None = None
+
+
+def open_application(layout: Layout, *, on_failure: OnFailure, process: Process | None = None) -> Application:
     """Open every service of the instance in this directory; raises `ConfigurationError` for damaged state."""
     instance = layout.read_instance()
-    parts = _Parts(layout, instance, on_failure)
+    process = process or Process()
+    metrics = InstanceMetrics(Meter(FAMILIES, memory=process.metrics_memory, slot=process.slot))
+    parts = _Parts(layout, instance, on_failure, metrics)
     tlog, tsa, idp = parts.tlog(), parts.tsa(), parts.idp()
     ctlog, ctlog_reads = parts.ctlog()
     ca = parts.ca(ctlog, idp)
     hot = {
-        **tlog_http.hot_routes(tlog),
+        **tlog_http.hot_routes(tlog, metrics.rekor),
         **ca_http.hot_routes(ca),
         **tsa_http.hot_routes(tsa),
         **{f"/ctlog{path}": app for path, app in ctlog_http.hot_routes(ctlog).items()},
@@ -145,36 +166,40 @@ def open_application(layout: Layout, *, on_failure: OnFailure) -> Application:
     routes: list[BaseRoute] = [
         *health_routes(),
         *parts.well_known(),
-        *tlog_http.routes(tlog),
+        *metrics_routes(metrics.meter, LogStates(layout, utc_now)),
+        *tlog_http.routes(tlog, metrics.rekor),
         *ca_http.routes(ca),
         *tsa_http.routes(tsa),
         Mount("/ctlog", routes=[*ctlog_http.routes(ctlog), *ctlog_reads]),
         Mount("/oidc", routes=idp_http.routes(idp)),
         Mount("/tuf", routes=tuf_http.routes(layout.tuf)),
     ]
-    shards = OpenShards(layout, instance, on_failure)
+    shards = OpenShards(layout, instance, on_failure, metrics)
     return Application(instance, Dispatcher(routes, hot), parts.sequencers, shards)
 
 
 class _Parts:
     """Constructs the services of one worker."""
 
-    def __init__(self, layout: Layout, instance: InstanceFile, on_failure: OnFailure) -> None:
+    def __init__(
+        self, layout: Layout, instance: InstanceFile, on_failure: OnFailure, metrics: InstanceMetrics
+    ) -> None:
         self._layout = layout
         self._instance = instance
         self._on_failure = on_failure
+        self._metrics = metrics
         self.sequencers: list[Sequencer] = []
 
     def tlog(self) -> TlogService:
         service, sequencer = open_tlog_service(
-            self._layout, self._instance, Shard(FIRST), on_failure=self._on_failure
+            self._layout, self._instance, Shard(FIRST), self._metrics, on_failure=self._on_failure
         )
         self.sequencers.append(sequencer)
         return service
 
     def ctlog(self) -> tuple[CtLog, list[BaseRoute]]:
         log, key = open_ctlog(self._layout, self._instance)
-        sequencer = log.sequencer(utc_now, self._on_failure)
+        sequencer = log.sequencer(utc_now, self._on_failure, self._metrics.ctlog)
         self.sequencers.append(sequencer)
         service = CtLog(
             log=sequencer,

@@ -14,7 +14,7 @@ from hallmark.ports import CheckpointSigner, Clock
 from hallmark.tiledlog.publisher import Publisher
 from hallmark.tiledlog.reader import LogReader
 from hallmark.tiledlog.records import RecordFormat
-from hallmark.tiledlog.sequencer import Sequencer
+from hallmark.tiledlog.sequencer import CommitObserver, Sequencer
 from hallmark.tiledlog.witnessing import Cosigner, WitnessedCheckpoint
 from hallmark.wiring.layout import InstanceFile, Layout
 
@@ -42,9 +42,11 @@ class OpenLog(msgspec.Struct, frozen=True):
         store = self.store()
         return Publisher(store, self.objects(), self.signer, self.records, cosigner=cosigner), store
 
-    def sequencer(self, clock: Clock, on_failure: Callable[[BaseException], None]) -> Sequencer:
+    def sequencer(
+        self, clock: Clock, on_failure: Callable[[BaseException], None], observer: CommitObserver
+    ) -> Sequencer:
         """Open the writing side."""
-        return Sequencer(self.store(), self.signer, clock, on_failure=on_failure)
+        return Sequencer(self.store(), self.signer, clock, on_failure=on_failure, observer=observer)
 
     def objects(self) -> FileObjectStore:
         """Open the published objects."""
