@@ -86,3 +86,19 @@ def test_a_stopped_worker_that_may_hold_the_lock_is_replaced_and_the_log_goes_on
     assert len(answers) > before
     check_log(instance.base_url, log_key(instance), answers)
     assert instance.stop() == 0
+
+
+def test_a_disk_that_fails_under_load_ends_the_process_and_loses_no_answered_entry(tmp_path):
+    instance = start(tmp_path, first=True)
+    assert instance.stop() == 0
+    largest = max(path.stat().st_size for path in (tmp_path / "data").rglob("*") if path.is_file())
+    failing = RunningInstance(tmp_path / "data", tmp_path, listen=None, file_bytes=largest + 300_000)
+    load = Load(failing.base_url)
+    time.sleep(3)
+    answers = load.stop()
+    failing.kill()
+    assert answers
+    assert "disk I/O error" in (tmp_path / "up.log").read_text()
+    instance = start(tmp_path)
+    check_log(instance.base_url, log_key(instance), answers)
+    assert instance.stop() == 0

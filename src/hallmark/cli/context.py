@@ -30,7 +30,7 @@ def command() -> None:
 @command.command("add")
 @click.argument("name")
 @click.argument("url")
-@click.option("--root-fingerprint", metavar="HEX", help="SHA-256 of root.json; hallmark up prints it.")
+@click.option("--root-fingerprint", metavar="HEX", help="SHA-256 of its root.json, from its operator.")
 @click.option("--root", type=PATH, metavar="FILE", help="The root.json itself, got from the operator.")
 @click.option("--trust-on-first-use", is_flag=True, help="Pin whatever root answers now. Unsafe.")
 @click.option("--tuf", metavar="URL", help="The TUF repository of a Sigstore that is not Hallmark.")

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
+import msgspec
 
+from hallmark.cli.bundle_files import SUFFIX
 from hallmark.cli.options import PATH, json_option
 from hallmark.cli.output import Output
 from hallmark.client.files import read_file
@@ -21,8 +23,6 @@ from hallmark.core.transparency_log_entry import InclusionProof, TransparencyLog
 from hallmark.core.x509.certificate import SigningCertificate, parse_signing_certificate
 from hallmark.core.x509.sct import Sct, parse_leaf_index
 from hallmark.errors import HallmarkError, MalformedInput
-
-_SUFFIX: Final = ".sigstore.json"
 
 
 @click.command("inspect")
@@ -45,7 +45,7 @@ def _read(path: Path) -> Bundle:
     try:
         return parse_bundle(read_file(path, max_bytes=MAX_BUNDLE_BYTES))
     except MalformedInput as error:
-        beside = path.with_name(path.name + _SUFFIX)
+        beside = path.with_name(path.name + SUFFIX)
         hint = f"did you mean {beside}?" if beside.exists() else "is this a bundle?"
         raise MalformedInput(
             f"{path} is no bundle: {error.message}", code="damaged_bundle", hint=hint
@@ -125,7 +125,7 @@ def _entry(entry: TransparencyLogEntry) -> dict[str, Any]:
         "logIndex": entry.log_index,
         "logId": entry.log_id.hex(),
         "kind": f"{entry.kind} {entry.version}",
-        "body": entry.canonicalized_body.decode("utf-8", "replace"),
+        "body": _body(entry.canonicalized_body),
     }
     if entry.integrated_time:
         facts["integratedTime"] = _milliseconds(1000 * entry.integrated_time)
@@ -134,6 +134,13 @@ def _entry(entry: TransparencyLogEntry) -> dict[str, Any]:
     if entry.inclusion_proof is not None:
         facts["inclusionProof"] = _proof(entry.inclusion_proof)
     return facts
+
+
+def _body(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return body.decode("utf-8", "replace")
 
 
 def _proof(proof: InclusionProof) -> dict[str, Any]:

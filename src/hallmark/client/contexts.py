@@ -87,7 +87,7 @@ def parse_fingerprint(text: str) -> str:
         raise ConfigurationError(
             f"{text[:80]!r} is no SHA-256 fingerprint",
             code="bad_fingerprint",
-            hint="a fingerprint has 64 hexadecimal digits; hallmark up prints it",
+            hint="a fingerprint has 64 hexadecimal digits; the operator of the instance has it",
         )
     return fingerprint
 
