@@ -25,7 +25,7 @@ from hallmark.tiledlog.commit import Waiting, build_commit, fixed_leaf
 from hallmark.tiledlog.publisher import Publisher
 from hallmark.wiring.create import create_instance
 from hallmark.wiring.layout import VERSION, InstanceFile, Layout
-from hallmark.wiring.logs import open_tlog
+from hallmark.wiring.shards import open_tlog
 
 LEAF_BYTES = 200
 BATCH = 16_384

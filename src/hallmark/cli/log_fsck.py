@@ -14,7 +14,7 @@ from hallmark.cli.progress import Progress
 from hallmark.errors import ConfigurationError
 from hallmark.tiledlog.findings import Finding
 from hallmark.tiledlog.fsck import Report
-from hallmark.wiring.checking import LOGS, check_folder, check_log
+from hallmark.wiring.checking import check_folder, check_log, log_names
 from hallmark.wiring.layout import Layout
 from hallmark.wiring.log_sides import read_keys
 
@@ -25,7 +25,11 @@ _HINT: Final = "restore what is named from a mirror or a copy; nothing was chang
 @click.argument("mirror", type=PATH, metavar="[MIRROR]", required=False)
 @click.option("--data", type=PATH, metavar="DIR", help="The directory of an instance, running or stopped.")
 @click.option(
-    "--log", "log", type=click.Choice([*LOGS, "all"]), default="all", help="Which log of the instance."
+    "--log",
+    "log",
+    default="all",
+    metavar="NAME",
+    help="Which log of the instance: tlog, ctlog, shards/N; all of them by default.",
 )
 @key_options
 @json_option
@@ -57,9 +61,10 @@ def command(
         reports[str(mirror)] = check_folder(mirror, keys, origin=origin, progress=progress)
         progress.finish()
     if data is not None:
-        for name in LOGS if log == "all" else (log,):
+        layout = Layout(data)
+        for name in log_names(layout) if log == "all" else (log,):
             progress = Progress(name, quiet=as_json)
-            reports[name] = check_log(Layout(data), name, progress)
+            reports[name] = check_log(layout, name, progress)
             progress.finish()
     _print(output, reports)
 

@@ -1,29 +1,41 @@
 """Examines the logs of an instance, and mirrors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from hallmark.adapters.storage.sqlite_audit import SqliteAudit
 from hallmark.core.keys import PublicKey
-from hallmark.errors import NotFound
+from hallmark.errors import ConfigurationError, NotFound
 from hallmark.tiledlog.findings import Finding
 from hallmark.tiledlog.fsck import LogCheck, Progress, Report, check_mirror
 from hallmark.wiring.entry_rules import rules_of
-from hallmark.wiring.layout import InstanceFile, Layout
+from hallmark.wiring.layout import Layout
 from hallmark.wiring.log_sides import identify_folder, open_folder
-from hallmark.wiring.logs import OpenLog, open_ctlog, open_tlog
+from hallmark.wiring.logs import OpenLog, open_ctlog
+from hallmark.wiring.shards import ShardTable, open_shard
 
-_OPEN: Final[dict[str, Callable[[Layout, InstanceFile], OpenLog]]] = {
-    "tlog": lambda layout, instance: open_tlog(layout, instance)[0],
-    "ctlog": lambda layout, instance: open_ctlog(layout, instance)[0],
-}
-LOGS: Final = tuple(_OPEN)
+CT_LOG: Final = "ctlog"
+
+
+def log_names(layout: Layout) -> tuple[str, ...]:
+    """Name the logs of an instance: the shards of its signature log, and the CT log."""
+    return (*(shard.folder for shard in ShardTable(layout).read()), CT_LOG)
 
 
 def open_log(layout: Layout, name: str) -> OpenLog:
-    """Open a log of an instance by its name; raises `ConfigurationError` for damaged state."""
-    return _OPEN[name](layout, layout.read_instance())
+    """Open a log of an instance by its name; raises `ConfigurationError`, also for an unknown name."""
+    instance = layout.read_instance()
+    if name == CT_LOG:
+        return open_ctlog(layout, instance)[0]
+    for shard in ShardTable(layout).read():
+        if shard.folder == name:
+            return open_shard(layout, instance, shard)[0]
+    raise ConfigurationError(
+        f"the instance in {layout.root} has no log {name!r}",
+        code="unknown_log",
+        hint=f"its logs are {', '.join(log_names(layout))}",
+    )
 
 
 def check_log(layout: Layout, name: str, progress: Progress) -> Report:
