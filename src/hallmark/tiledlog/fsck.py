@@ -14,7 +14,7 @@ from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.merkle import Growth, leaf_hash, root_of_edge
 from hallmark.core.tiles import split_hashes
 from hallmark.errors import HallmarkError, MalformedInput, NotFound
-from hallmark.ports import LogHead, ObjectStore, StagedCommit
+from hallmark.ports import LogHead, ObjectStore, StagedCommit, StorageFailed
 from hallmark.tiledlog.dedup_check import DedupCheck, DedupRows
 from hallmark.tiledlog.findings import Finding, Findings
 from hallmark.tiledlog.objects import CHECKPOINT
@@ -116,6 +116,7 @@ class LogCheck:
         self._verify = verify
         self._rules = rules
         self._findings = Findings()
+        self._readable = True
         self._times = _Times(store, self._findings)
         self._dedup = DedupCheck(store, rules.dedup_key, self._findings)
 
@@ -124,15 +125,46 @@ class LogCheck:
         published = _published(self._objects, self._verify, self._findings, required=False)
         for text in self._store.damage():
             self._findings.add("database_damaged", DATABASE, text)
-        with self._store.reading() as (head, staged):
-            self._check_head(head)
-            staged_roots = self._check_staged(head, staged)
+        found: list[tuple[LogHead, dict[int, bytes]]] = []
+        self._ask(lambda: found.append(self._check_rows()))
+        if not found:
+            return self._check_objects_alone(published, progress)
+        head, staged_roots = found[0]
         tree = self._check_tree(head, published, progress)
         self._check_published(head, published, tree.roots | staged_roots)
-        self._times.finish(head)
-        self._dedup.finish(head.size)
+        self._ask(lambda: self._times.finish(head))
+        self._ask(lambda: self._dedup.finish(head.size))
         origin = published.origin if published else ""
         return _report(origin, head.size, head.root, self._findings)
+
+    def _ask(self, question: Callable[[], None]) -> None:
+        """Ask the database something, unless it has failed to answer before."""
+        if self._readable:
+            try:
+                question()
+            except StorageFailed as error:
+                self._readable = False
+                self._findings.add("database_unreadable", DATABASE, str(error))
+
+    def _check_rows(self) -> tuple[LogHead, dict[int, bytes]]:
+        with self._store.reading() as (head, staged):
+            self._check_head(head)
+            return head, self._check_staged(head, staged)
+
+    def _check_objects_alone(self, published: Checkpoint | None, progress: Progress) -> Report:
+        """What is left to examine when the head cannot be read."""
+        if published is None:
+            return _report("", 0, b"", self._findings)
+        tree = TreeCheck(
+            self._objects,
+            self._format,
+            size=published.size,
+            root=published.root,
+            findings=self._findings,
+            on_records=lambda _start, _records: None,
+        )
+        tree.run(lambda done: progress(done, published.size))
+        return _report(published.origin, published.size, published.root, self._findings)
 
     def _check_head(self, head: LogHead) -> None:
         what = "the right edge does not lead to the root hash"
@@ -197,7 +229,7 @@ class LogCheck:
         own = zip(records, hashes, leaves, strict=True)
         self._take(commit.start, [record if entries_right or a == b else b"" for record, a, b in own])
         self._check_note(where, commit.checkpoint, commit.end, commit.root)
-        self._times.check(commit.start, commit.time)
+        self._check_time(commit.start, commit.time)
         return computed if entries_right else stored
 
     def _blame(
@@ -259,10 +291,13 @@ class LogCheck:
             if record:
                 try:
                     self._rules.check(index, record)
-                    self._times.check(index, self._rules.time(record))
+                    self._check_time(index, self._rules.time(record))
                 except HallmarkError as error:
                     self._findings.add("entry_invalid", f"entry {index}", error.message)
-        self._dedup.take(start, records)
+        self._ask(lambda: self._dedup.take(start, records))
+
+    def _check_time(self, index: int, stated: int | None) -> None:
+        self._ask(lambda: self._times.check(index, stated))
 
     def _check_published(self, head: LogHead, published: Checkpoint | None, roots: dict[int, bytes]) -> None:
         if published is None:

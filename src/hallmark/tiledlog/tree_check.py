@@ -63,7 +63,7 @@ class TreeCheck:
             start = index * TILE_WIDTH
             records, computed = self._read_entries(TileId(None, index))
             settled = self._settle(TileId(0, index), computed)
-            self._hand_over(start, records, computed, settled)
+            self._hand_over(TileId(None, index), records, computed, settled)
             self._probe(start, start + TILE_WIDTH, settled)
             self._fill(0, settled)
             progress(start + TILE_WIDTH)
@@ -80,7 +80,7 @@ class TreeCheck:
             self._rows[0] = list(computed)
         rows = self._settle_edge()
         if width:
-            self._hand_over(index * TILE_WIDTH, records, computed, rows[0])
+            self._hand_over(TileId(None, index, width), records, computed, rows[0])
             self._probe(index * TILE_WIDTH, self._size, rows[0])
         self.edge = _edge(rows)
         if self.edge is None:
@@ -175,10 +175,15 @@ class TreeCheck:
                 if root is not None:
                     self.roots[size] = root
 
-    def _hand_over(self, start: int, records: list[bytes], computed: Hashes, settled: Hashes) -> None:
-        if records:
-            own = zip(records, computed, settled, strict=True)
-            self._on_records(start, [record if have == want else b"" for record, have, want in own])
+    def _hand_over(self, bundle: TileId, records: list[bytes], computed: Hashes, settled: Hashes) -> None:
+        if not records:
+            return
+        if computed == settled:
+            self._check_partial_objects(bundle, lambda width: b"".join(records[:width]))
+        own = zip(records, computed, settled, strict=True)
+        self._on_records(
+            bundle.index * TILE_WIDTH, [record if have == want else b"" for record, have, want in own]
+        )
 
     def _read_entries(self, bundle: TileId) -> tuple[list[bytes], Hashes]:
         """Read a bundle's records and hash their leaves; none, and unknown hashes, where it is damaged."""
@@ -195,7 +200,6 @@ class TreeCheck:
         except MalformedInput as error:
             self._findings.add("bundle_malformed", self._path(bundle), error.message)
             return [], unknown
-        self._check_partial_objects(bundle, lambda width: b"".join(records[:width]))
         return records, hashes
 
     def _read_hashes(self, tile: TileId) -> Hashes | None:
@@ -231,7 +235,7 @@ class TreeCheck:
         """Every partial version that still stands is served to readers, so it must be a prefix."""
         folder = partial_folder(tile, self._format.folder)
         for name in self._objects.names(folder):
-            if not name.isdigit() or not 0 < int(name) <= tile.width:
+            if not name.isdigit() or not 0 < int(name) < tile.width:
                 continue  # a file that a crash left half-written, or one that is newer than this check
             try:
                 stored = self._objects.get(f"{folder}/{name}")
