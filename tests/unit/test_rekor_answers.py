@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import json
+from datetime import UTC, datetime
 
 import pytest
 import rfc8785
@@ -25,6 +26,7 @@ from hallmark.core.entries.dsse import parse_dsse_v002
 from hallmark.core.merkle import leaf_hash, verify_inclusion
 from hallmark.core.transparency_log_entry import parse_transparency_log_entry
 from hallmark.errors import InvalidProof
+from hallmark.tiledlog.log import freeze_log
 from hallmark.tiledlog.sequencer import QueueLimits
 from hallmark.tlog.config import DEFAULT_ALGORITHMS, TlogConfig
 
@@ -391,7 +393,7 @@ def test_a_frozen_log_says_so_in_plain_text_and_is_still_read(how):
     with RekorLog(TlogConfig(read_only=how == "read-only")) as log:
         if how == "frozen":
             log.log.append(b"one")
-            log.log.store.set_frozen(log.log.store.head().checkpoint)
+            freeze_log(log.log.store, log.log.signer, datetime(2026, 1, 2, tzinfo=UTC))
         answer = post(log, HASHEDREKORD)
         assert answer.status == 405
         assert answer.body == b"This log has been frozen, please switch to the latest log.\n"

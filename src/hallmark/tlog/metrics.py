@@ -94,11 +94,12 @@ class TlogMetrics:
             try:
                 await app(scope, receive, note_status)
             finally:
-                self._count(scope, status, time.perf_counter() - began)
+                self.count(scope, status, time.perf_counter() - began)
 
         return measured
 
-    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+    def count(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count an answer."""
         method = scope["method"].lower()
         tally = self._tallies.get((status, method if method in _METHODS else "other"))
         if tally is None:
