@@ -32,9 +32,16 @@ def default_directory() -> Path:
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen; port 0 picks a free one, once.")
 @click.option("--public-url", metavar="URL", help="The base URL that clients use, if not that of --listen.")
 @click.option("--workers", type=click.IntRange(1, _MAX_WORKERS), default=1, help="Serving processes.")
+@click.option("--grpc-listen", metavar="HOST:PORT", help="Where to serve the log over gRPC too (an extra).")
 @json_option
 def command(
-    data: Path | None, listen: str | None, public_url: str | None, workers: int, as_json: bool
+    *,
+    data: Path | None,
+    listen: str | None,
+    public_url: str | None,
+    workers: int,
+    grpc_listen: str | None,
+    as_json: bool,
 ) -> None:
     """Start a whole instance; the first start makes keys, CA, logs and trust root.
 
@@ -44,18 +51,25 @@ def command(
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     root = data or default_directory()
-    options = Options(root=root, listen=listen, public_url=public_url, workers=workers)
+    options = Options(
+        root=root, listen=listen, public_url=public_url, workers=workers, grpc_listen=grpc_listen
+    )
     run_instance(options, _announce_json if as_json else _announce)
 
 
 def _announce_json(running: Running) -> None:
-    Output(as_json=True).finish(ready=running.instance.base_url, directory=str(running.layout.root.resolve()))
+    Output(as_json=True).finish(
+        ready=running.instance.base_url,
+        directory=str(running.layout.root.resolve()),
+        grpc=running.grpc_address or None,
+    )
     sys.stdout.flush()
 
 
 def _announce(running: Running) -> None:
     """Say that the instance serves, then how to point each client at it."""
     url, client = running.instance.base_url, running.layout.client.resolve()
+    grpc = f"\n  gRPC             {running.grpc_address}" if running.grpc_address else ""
     click.echo(f"ready {url}")
     click.echo(f"""
   hallmark         hallmark token --email you@example.com --instance {url} > token
@@ -64,7 +78,7 @@ def _announce(running: Running) -> None:
                    cosign sign-blob --yes --identity-token token --bundle FILE.sigstore.json FILE
   sigstore-python  sigstore --instance {url}/tuf trust-instance {client}/root.json
                    sigstore --instance {url}/tuf sign --identity-token "$(cat token)" FILE
-  more             hallmark client-config --for cosign --data {running.layout.root}
+  more             hallmark client-config --for cosign --data {running.layout.root}{grpc}
 
 Stop it with Ctrl-C. Everything it knows is in {running.layout.root}""")
     sys.stdout.flush()

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -33,12 +34,13 @@ _FAILED: Final = 70
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What `hallmark up` was told. `listen` and `public_url` are None where they were not given."""
+    """What `hallmark up` was told; None for what it was not. `grpc_listen` serves the log over gRPC too."""
 
     root: Path
     listen: str | None = None
     public_url: str | None = None
     workers: int = 1
+    grpc_listen: str | None = None
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -46,6 +48,7 @@ class Running(msgspec.Struct, frozen=True):
 
     instance: InstanceFile
     layout: Layout
+    grpc_address: str = ""
 
 
 def run_instance(options: Options, announce: Callable[[Running], None]) -> None:
@@ -60,23 +63,28 @@ def run_instance(options: Options, announce: Callable[[Running], None]) -> None:
     with locked_directory(options.root) as layout:
         new = is_new(layout)
         instance, reservation = _reserve(options, None if new else layout.read_instance())
-        supervisor = Supervisor(layout.root, options.workers)
+        grpc = _reserve_grpc(options.grpc_listen)
+        address = "" if grpc is None else grpc.address.netloc
+        supervisor = Supervisor(layout.root, options.workers, grpc_address=address)
         try:
-            _serve(layout, instance, supervisor, new=new, announce=announce, stopping=stopping)
+            running = Running(instance, layout, address)
+            _serve(running, supervisor, new=new, announce=announce, stopping=stopping)
         finally:
             supervisor.stop()
             reservation.close()
+            if grpc is not None:
+                grpc.close()
 
 
 def _serve(
-    layout: Layout,
-    instance: InstanceFile,
+    running: Running,
     supervisor: Supervisor,
     *,
     new: bool,
     announce: Callable[[Running], None],
     stopping: threading.Event,
 ) -> None:
+    layout, instance = running.layout, running.instance
     if new:
         create_instance(layout, instance, now=datetime.now(UTC))
         install(layout)
@@ -85,7 +93,7 @@ def _serve(
     supervisor.serve()
     publishing.start()
     note_instance(instance.base_url, layout.root.resolve())
-    announce(Running(instance, layout))
+    announce(running)
     supervisor.watch(stopping.is_set)
     supervisor.stop()
     publishing.stop()
@@ -103,6 +111,21 @@ def _reserve(options: Options, known: InstanceFile | None) -> tuple[InstanceFile
         return instance, reservation
     _check_unchanged(options, known)
     return known, Reservation(Address(known.host, known.port))
+
+
+def _reserve_grpc(listen: str | None) -> Reservation | None:
+    """Hold the port for gRPC, where it is asked for; raises `ConfigurationError`."""
+    if listen is None:
+        return None
+    if find_spec("grpc_reflection") is None:
+        raise ConfigurationError(
+            "gRPC is not installed",
+            code="missing_extra",
+            hint="install hallmark-sigstore[grpc], or leave --grpc-listen out",
+        )
+    address = parse_listen(listen)
+    check_loopback(address.host)
+    return Reservation(address)
 
 
 def _instance(base_url: str, address: Address) -> InstanceFile:

@@ -5,14 +5,16 @@ JSON, and the file descriptors of two pipes. It imports first and opens the dire
 """
 
 import asyncio
+import importlib
 import logging
 import os
 import resource
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from granian.constants import HTTPModes, Interfaces
@@ -23,6 +25,9 @@ from hallmark.errors import HallmarkError
 from hallmark.instance.supervisor import BEAT_SECONDS, GO, WorkerTask, say_alive, say_refused
 from hallmark.wiring.application import Application, Process, open_application
 from hallmark.wiring.layout import Layout
+
+if TYPE_CHECKING:
+    from hallmark.tlog.grpc.server import GrpcServer
 
 _REFUSED: Final = 2
 _FAILED: Final = 70
@@ -66,14 +71,28 @@ async def _serve(application: Application, task: WorkerTask, reports: int) -> No
     )
     loop = asyncio.get_running_loop()
     application.start()
+    grpc = _open_grpc(application, task.grpc_address)
+    for extra in grpc:
+        await extra.start()
     serving = asyncio.create_task(server.serve())
     loop.add_signal_handler(signal.SIGTERM, server.stop)
     await asyncio.sleep(0)
     await _until_listening(instance.host, instance.port)
     beating = asyncio.create_task(_beat(reports))
     await serving
+    for extra in grpc:
+        await extra.stop()
     beating.cancel()
     await asyncio.to_thread(application.stop)
+
+
+def _open_grpc(application: Application, address: str) -> Sequence["GrpcServer"]:
+    """Open the gRPC server where one is asked for: only then are its libraries imported."""
+    if not address:
+        return ()
+    module = importlib.import_module("hallmark.wiring.rekor_grpc")
+    server: GrpcServer = module.open_grpc(application, address)
+    return (server,)
 
 
 async def _beat(reports: int) -> None:
