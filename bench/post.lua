@@ -1,22 +1,22 @@
--- Posts the lines of a file, one each, shared out over threads; every body is sent once.
-local bodies, position = {}, 0
-local counter = 0
-function setup(thread) thread:set("id", counter); counter = counter + 1 end
+-- Posts the lines of a file. With "once", every body is sent once and the run ends early when none is left.
+local bodies, position, once = {}, 0, false
 function init(args)
-  local threads = tonumber(args[2])
-  local number = 0
-  for line in io.lines(args[1]) do
-    if number % threads == id then bodies[#bodies + 1] = line end
-    number = number + 1
+  once = args[2] == "once"
+  if once then
+    for line in io.lines(args[1]) do bodies[#bodies + 1] = line end
+  else
+    local file = io.open(args[1], "rb")
+    bodies[1] = file:read("*a")
+    file:close()
   end
-  statuses = ""
-  created, refused, other = 0, 0, 0
   wrk.method = "POST"
-  wrk.headers["Content-Type"] = "application/json"
+  wrk.headers["Content-Type"] = args[3]
 end
 function request()
-  position = position + 1
-  local body = bodies[position]
-  if body == nil then wrk.thread:stop(); return "" end
-  return wrk.format(nil, nil, nil, body)
+  if once then
+    position = position + 1
+    if bodies[position] == nil then wrk.thread:stop(); position = #bodies end
+    return wrk.format(nil, nil, nil, bodies[position])
+  end
+  return wrk.format(nil, nil, nil, bodies[1])
 end

@@ -28,6 +28,7 @@ class CommandRow(NamedTuple):
 
 COMMANDS: Final = {
     "up": CommandRow("hallmark.cli.up", "Start a whole Sigstore instance."),
+    "witness": CommandRow("hallmark.cli.witness", "Cosign the checkpoints of logs, as a witness."),
     "demo": CommandRow("hallmark.cli.demo", "Start a throw-away instance, sign and verify a file."),
     "sign": CommandRow("hallmark.cli.sign", "Sign files."),
     "verify": CommandRow("hallmark.cli.verify", "Verify files against their signatures."),

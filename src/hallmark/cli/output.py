@@ -12,7 +12,14 @@ from typing import Any, Final
 import click
 
 from hallmark.cli.exit_codes import exit_code_of
-from hallmark.errors import HallmarkError
+from hallmark.errors import (
+    HallmarkError,
+    InvalidCertificate,
+    MalformedInput,
+    RemoteError,
+    TrustError,
+    VerificationError,
+)
 
 _COLOURS: Final = {"error": "red", "hint": "cyan", "good": "green"}
 
@@ -45,7 +52,7 @@ class Output:
     def error(self, error: HallmarkError, *, about: str = "") -> None:
         """Print an error and its hint for people, one line each."""
         if not self.as_json:
-            print_error(f"{about}: {error.message}" if about else error.message, error.hint)
+            print_error(f"{about}: {error.message}" if about else error.message, hint_of(error))
 
     def finish(self, **facts: Any) -> None:
         """Print the JSON object of a command that did its work."""
@@ -53,12 +60,26 @@ class Output:
             print_json({"ok": True, **facts})
 
 
+_HINTS: Final[tuple[tuple[type[HallmarkError], str], ...]] = (
+    (InvalidCertificate, "do not use it; if another Sigstore vouches for it, name that one's trusted root"),
+    (VerificationError, "do not use it; ask whoever published it for a good signature"),
+    (TrustError, "fetch the trust material again, or ask the operator of the instance"),
+    (RemoteError, "see that the service runs and can be reached, then try again"),
+    (MalformedInput, "see that it is the file you meant, and whole"),
+)
+
+
+def hint_of(error: HallmarkError) -> str:
+    """Say what to do: what the error itself says, or what is good advice for its kind."""
+    return error.hint or next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
+
+
 def describe_error(error: HallmarkError) -> dict[str, Any]:
     """Give an error as JSON values."""
     return {
         "code": error.code,
         "message": error.message,
-        "hint": error.hint,
+        "hint": hint_of(error),
         "exitCode": exit_code_of(error),
     }
 

@@ -119,7 +119,8 @@ class CtLog:
             return Finalized(merkle_tree_leaf(time, entry, extensions), record)
 
         key = hashlib.sha256(_identity(entry, path)).digest()
-        place = await self._log.append(key, finalize)
+        size = 2 * len(precertificate) + len(fingerprints) + 1024
+        place = await self._log.append(key, finalize, size=size)
         return self._sign(place.index, place.time, entry)
 
     def _store(self, der: bytes) -> bytes:

@@ -24,7 +24,9 @@ from hallmark.instance.listening import (
 from hallmark.instance.supervisor import Supervisor
 from hallmark.wiring.create import create_instance
 from hallmark.wiring.layout import VERSION, InstanceFile, Layout
-from hallmark.wiring.publishing import Publishing, open_publishing
+from hallmark.wiring.publishing import Publishing
+from hallmark.wiring.shards import open_tlog
+from hallmark.wiring.witnessing import change_setting
 
 logger = logging.getLogger("hallmark.instance")
 
@@ -33,12 +35,17 @@ _FAILED: Final = 70
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What `hallmark up` was told. `listen` and `public_url` are None where they were not given."""
+    """What `hallmark up` was told; None stands for what was not given.
+
+    `witness_policy` is the content of the file; `witness_mode` is `strict`, `fail-open` or `off`.
+    """
 
     root: Path
     listen: str | None = None
     public_url: str | None = None
     workers: int = 1
+    witness_policy: bytes | None = None
+    witness_mode: str | None = None
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -62,7 +69,12 @@ def run_instance(options: Options, announce: Callable[[Running], None]) -> None:
         instance, reservation = _reserve(options, None if new else layout.read_instance())
         supervisor = Supervisor(layout.root, options.workers)
         try:
-            _serve(layout, instance, supervisor, new=new, announce=announce, stopping=stopping)
+            if new:
+                create_instance(layout, instance, now=datetime.now(UTC))
+                install(layout)
+            _, signer = open_tlog(layout, instance)
+            change_setting(layout, signer, options.witness_policy, options.witness_mode)
+            _serve(layout, instance, supervisor, announce, stopping)
         finally:
             supervisor.stop()
             reservation.close()
@@ -72,15 +84,10 @@ def _serve(
     layout: Layout,
     instance: InstanceFile,
     supervisor: Supervisor,
-    *,
-    new: bool,
     announce: Callable[[Running], None],
     stopping: threading.Event,
 ) -> None:
-    if new:
-        create_instance(layout, instance, now=datetime.now(UTC))
-        install(layout)
-    publishing: Publishing = open_publishing(layout, instance, on_failure=_fail)
+    publishing = Publishing(layout, instance, on_failure=_fail)
     publishing.recover()
     supervisor.serve()
     publishing.start()

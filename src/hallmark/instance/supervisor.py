@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -18,33 +18,50 @@ from typing import Final
 import msgspec
 
 from hallmark.errors import ConfigurationError, HallmarkError, RemoteError
+from hallmark.web.metrics import shared_memory
 
 logger = logging.getLogger("hallmark.instance")
 
 GO: Final = b"go"
-_STARTED: Final = b"started"
+BEAT: Final = b"."
+BEAT_SECONDS: Final = 1.0
+_SILENCE_SECONDS: Final = 15.0
 _MAX_REPORT_BYTES: Final = 4000  # below what a pipe writes at once
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.05
-_SOON_SECONDS: Final = 5.0
 _LONGEST_PAUSE: Final = 5.0
 
 
-class Worker:
-    """One worker process, its lifeline and the pipe on which it says that it serves."""
+class WorkerTask(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is told: the instance's directory, its number, where to count and to serve gRPC.
 
-    def __init__(self, root: Path, number: int) -> None:
+    `metrics_memory` is a file descriptor; `grpc_address` is `HOST:PORT`, or empty.
+    """
+
+    root: str
+    number: int
+    metrics_memory: int
+    grpc_address: str = ""
+
+
+class Worker:
+    """One worker process, its lifeline, and the pipe on which it reports that it serves and lives."""
+
+    def __init__(self, task: WorkerTask) -> None:
         lifeline, self._lifeline = os.pipe()
-        self._started, started = os.pipe()
-        command = [sys.executable, "-m", "hallmark.instance.worker", str(root), str(lifeline), str(started)]
-        self.number = number
-        self.born = time.monotonic()
+        self._reports, reports = os.pipe()
+        arguments = [msgspec.json.encode(task).decode(), str(lifeline), str(reports)]
+        self.task = task
+        self.served = False
+        self._heard = time.monotonic()
         self.process = subprocess.Popen(  # noqa: S603  our own module
-            command, pass_fds=(lifeline, started), stdin=subprocess.DEVNULL
+            [sys.executable, "-m", "hallmark.instance.worker", *arguments],
+            pass_fds=(lifeline, reports, task.metrics_memory),
+            stdin=subprocess.DEVNULL,
         )
         os.close(lifeline)
-        os.close(started)
+        os.close(reports)
 
     def go(self) -> None:
         """Let the worker open the directory and serve."""
@@ -53,26 +70,37 @@ class Worker:
 
     def wait_until_serving(self) -> None:
         """Wait until the worker serves; raises what it could not start for."""
-        report = os.read(self._started, _MAX_REPORT_BYTES)
-        if report == _STARTED:
+        report = os.read(self._reports, _MAX_REPORT_BYTES)
+        if report[:1] == BEAT:
+            self.served = True
             return
         status = self.process.wait(_START_SECONDS)
         if report:
             refusal = msgspec.json.decode(report, type=Refusal)
             raise ConfigurationError(refusal.message, code=refusal.code, hint=refusal.hint)
         raise RemoteError(
-            f"worker {self.number} ended with status {status} before it served",
+            f"worker {self.task.number} ended with status {status} before it served",
             code="worker_failed",
             hint="its reason stands above",
         )
 
-    def close(self) -> None:
-        """Close the pipes; a worker that still runs ends."""
-        for descriptor in (self._lifeline, self._started):
-            os.close(descriptor)
+    def listen(self) -> None:
+        """Hear what the worker has reported since; one that has been silent for long is killed.
+
+        A worker that hangs may hold a log's lock, and nobody else could write.
+        """
+        os.set_blocking(self._reports, False)
+        with suppress(BlockingIOError):
+            if os.read(self._reports, _MAX_REPORT_BYTES):
+                self.served = True
+                self._heard = time.monotonic()
+        if time.monotonic() - self._heard > _SILENCE_SECONDS:
+            logger.error("worker %d has been silent for %d seconds", self.task.number, _SILENCE_SECONDS)
+            self.process.kill()
+            self._heard = time.monotonic()
 
     def stop(self, deadline: float) -> None:
-        """Ask the worker to end, and make it end at the deadline."""
+        """Wait for the worker to end, and make it end at the deadline."""
         try:
             self.process.wait(max(deadline - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
@@ -80,14 +108,24 @@ class Worker:
             self.process.wait()
         self.close()
 
+    def close(self) -> None:
+        """Close the pipes; a worker that still runs ends."""
+        for descriptor in (self._lifeline, self._reports):
+            os.close(descriptor)
+
 
 class Supervisor:
     """Runs `count` workers on one directory until `stopping` says to end."""
 
-    def __init__(self, root: Path, count: int) -> None:
-        self._root = root
-        self._workers = [Worker(root, number) for number in range(count)]
-        self._deaths = 0
+    def __init__(self, root: Path, count: int, *, grpc_address: str = "") -> None:
+        memory = shared_memory(count)
+        self._workers = [
+            Worker(
+                WorkerTask(root=str(root), number=number, metrics_memory=memory, grpc_address=grpc_address)
+            )
+            for number in range(count)
+        ]
+        self._failures = 0
 
     def serve(self) -> None:
         """Let the workers serve, and wait until every one does."""
@@ -97,10 +135,12 @@ class Supervisor:
             worker.wait_until_serving()
 
     def watch(self, stopping: Callable[[], bool]) -> None:
-        """Replace workers that die until it is time to stop."""
+        """Replace workers that die or hang until it is time to stop."""
         while not stopping():
-            for worker in self._dead():
-                self._replace(worker)
+            for worker in list(self._workers):
+                worker.listen()
+                if worker.process.poll() is not None:
+                    self._replace(worker)
             time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:
@@ -112,23 +152,16 @@ class Supervisor:
         for worker in workers:
             worker.stop(deadline)
 
-    @property
-    def process_ids(self) -> Sequence[int]:
-        """The workers' process ids."""
-        return [worker.process.pid for worker in self._workers]
-
-    def _dead(self) -> list[Worker]:
-        return [worker for worker in self._workers if worker.process.poll() is not None]
-
     def _replace(self, dead: Worker) -> None:
-        """Start another worker; one that dies young is replaced after a pause that grows."""
-        logger.error("worker %d ended with status %s; starting another", dead.number, dead.process.returncode)
+        """Start another worker; after several that never served, with a pause that grows."""
+        logger.error(
+            "worker %d ended with status %s; starting another", dead.task.number, dead.process.returncode
+        )
         dead.close()
-        young = time.monotonic() - dead.born < _SOON_SECONDS
-        self._deaths = self._deaths + 1 if young else 0
-        if self._deaths > 1:
-            time.sleep(min(0.1 * 2**self._deaths, _LONGEST_PAUSE))
-        replacement = Worker(self._root, dead.number)
+        self._failures = 0 if dead.served else self._failures + 1
+        if self._failures > len(self._workers):
+            time.sleep(min(0.1 * 2**self._failures, _LONGEST_PAUSE))
+        replacement = Worker(dead.task)
         self._workers[self._workers.index(dead)] = replacement
         replacement.go()
 
@@ -141,10 +174,9 @@ class Refusal(msgspec.Struct, frozen=True):
     hint: str
 
 
-def say_started(descriptor: int) -> None:
+def say_alive(descriptor: int) -> None:
     """Tell the parent that this worker serves."""
-    os.write(descriptor, _STARTED)
-    os.close(descriptor)
+    os.write(descriptor, BEAT)
 
 
 def say_refused(descriptor: int, error: HallmarkError) -> None:

@@ -1,38 +1,35 @@
 """A worker process: serves the whole instance on its port, beside its siblings.
 
-Started by the supervisor as `python -m hallmark.instance.worker DIRECTORY LIFELINE STARTED`, where the last
-two are the file descriptors of pipes. It imports first and opens the directory when the parent says so.
+Started by the supervisor as `python -m hallmark.instance.worker TASK LIFELINE REPORTS`: a `WorkerTask` in
+JSON, and the file descriptors of two pipes. It imports first and opens the directory when the parent says so.
 """
 
 import asyncio
 import logging
 import os
-import resource
 import signal
 import sys
 import threading
 from pathlib import Path
 from typing import Final
 
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
+import msgspec
 
 from hallmark.errors import HallmarkError
-from hallmark.instance.supervisor import GO, say_refused, say_started
-from hallmark.wiring.application import Application, open_application
+from hallmark.instance.serving import raise_file_limit, serve
+from hallmark.instance.supervisor import BEAT_SECONDS, GO, WorkerTask, say_alive, say_refused
+from hallmark.wiring.application import Application, Process, open_application
 from hallmark.wiring.layout import Layout
 
 _REFUSED: Final = 2
 _FAILED: Final = 70
 _ORPHANED: Final = 71
-_BACKLOG: Final = 4096
-_HEADER_SECONDS: Final = 30
 
 
 def main(arguments: list[str]) -> None:
     """Serve until the parent says to stop, or is gone."""
-    root, lifeline, started = Path(arguments[0]), int(arguments[1]), int(arguments[2])
+    task = msgspec.json.decode(arguments[0], type=WorkerTask)
+    lifeline, reports = int(arguments[1]), int(arguments[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("_granian").setLevel(logging.WARNING)
@@ -41,47 +38,32 @@ def main(arguments: list[str]) -> None:
         sys.exit(_ORPHANED)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     try:
-        application = open_application(Layout(root), on_failure=_fail)
+        process = Process(task.number, task.metrics_memory)
+        application = open_application(Layout(Path(task.root)), on_failure=_fail, process=process)
     except HallmarkError as error:
-        say_refused(started, error)
+        say_refused(reports, error)
         sys.exit(_REFUSED)
-    asyncio.run(_serve(application, started))
+    asyncio.run(_serve(application, task, reports))
 
 
-async def _serve(application: Application, started: int) -> None:
+async def _serve(application: Application, task: WorkerTask, reports: int) -> None:
     instance = application.instance
-    server = Server(
-        application,
-        address=instance.host,
-        port=instance.port,
-        interface=Interfaces.ASGINL,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_SECONDS * 1000),
-        websockets=False,
-        backlog=_BACKLOG,
-        log_enabled=False,
-    )
-    loop = asyncio.get_running_loop()
     application.start()
-    serving = asyncio.create_task(server.serve())
-    loop.add_signal_handler(signal.SIGTERM, server.stop)
-    await asyncio.sleep(0)
-    await _until_listening(instance.host, instance.port)
-    say_started(started)
-    await serving
+    await serve(
+        application,
+        instance.host,
+        instance.port,
+        (signal.SIGTERM,),
+        while_serving=lambda: _beat(reports),
+    )
     await asyncio.to_thread(application.stop)
 
 
-async def _until_listening(host: str, port: int) -> None:
-    """Wait until the port answers: the server says nothing when it begins to listen."""
+async def _beat(reports: int) -> None:
+    """Tell the parent again and again that the event loop turns."""
     while True:
-        try:
-            _, writer = await asyncio.open_connection(host, port)
-        except OSError:
-            await asyncio.sleep(0.005)
-        else:
-            writer.close()
-            return
+        say_alive(reports)
+        await asyncio.sleep(BEAT_SECONDS)
 
 
 def _end_with_parent(lifeline: int) -> None:
@@ -91,12 +73,6 @@ def _end_with_parent(lifeline: int) -> None:
 
 def _fail(_error: BaseException) -> None:
     os._exit(_FAILED)
-
-
-def raise_file_limit() -> None:
-    """Allow as many open files as the system grants: every connection is one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

@@ -22,9 +22,11 @@ def read_routes(log: LogReads, *, folder: str, prefix: str = "") -> list[BaseRou
     """
 
     async def checkpoint(_request: Request) -> Response:
-        return Response(
-            log.checkpoint(), media_type="text/plain; charset=utf-8", headers={**_NEVER, **_ANYONE}
-        )
+        try:
+            note = log.checkpoint()
+        except NotFound as error:
+            return PlainTextResponse(f"{error.message}\n", 404, headers=_NEVER)
+        return Response(note, media_type="text/plain; charset=utf-8", headers={**_NEVER, **_ANYONE})
 
     async def tile(request: Request) -> Response:
         try:

@@ -34,7 +34,8 @@ from hallmark.trustroot.keys import create_key_files
 from hallmark.trustroot.repository import TrustRepository
 from hallmark.wiring.chains import pem_of_chain
 from hallmark.wiring.layout import DIRECTORIES, InstanceFile, Layout, write_durably
-from hallmark.wiring.logs import OpenLog, open_ctlog, open_tlog
+from hallmark.wiring.logs import OpenLog, open_ctlog
+from hallmark.wiring.shards import open_tlog
 
 ORGANIZATION: Final = "Hallmark"
 TOKEN_SECRET_BYTES: Final = 32
@@ -127,12 +128,12 @@ def _create_logs(tlog: OpenLog, ctlog: OpenLog, now: datetime) -> None:
         store = log.store(new=True)
         create_log(store, log.signer, time=milliseconds)
         if log is tlog:
-            append_now(store, log.signer, _bootstrap_entry(), now=milliseconds)
+            append_now(store, log.signer, bootstrap_entry(), now=milliseconds)
         store.close()
 
 
-def _bootstrap_entry() -> Waiting:
-    """A true entry, signed by a key that nobody has any more."""
+def bootstrap_entry() -> Waiting:
+    """Make a true entry, signed by a key that nobody has any more: the first of every shard."""
     key = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
     message = b"the first entry of a new log"
     body = hashedrekord_v002_body(

@@ -6,6 +6,7 @@ keys/                    private keys, 0600
 ca/ tsa/                 certificate chains, PEM
 tlog/ ctlog/             log.db and public/, which a static web server could serve
 idp/ tuf/                the identity provider's grants; the TUF repository
+witnesses.json           the witnesses of the signature log, where it has any
 client/                  what clients need: trusted_root.json, signing_config.json, ...
 """
 
@@ -50,6 +51,7 @@ class Layout:
         self.instance_file = root / "instance.json"
         self.lock = root / "lock"
         self.new = root / ".new"
+        self.witnesses = root / "witnesses.json"
         self.keys = root / "keys"
         self.client = root / "client"
         self.tuf = root / "tuf"
@@ -101,3 +103,16 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def replace_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Replace a file in one step: a reader sees the old content or the new, also after a power failure."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.unlink(missing_ok=True)
+    write_durably(beside, data, mode=mode)
+    beside.rename(path)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -72,6 +72,8 @@ def _parse_key(item: dict[str, Any]) -> VerificationKey | None:
     key_type = _KEY_TYPES.get(kind) if isinstance(kind, str) else None
     if key_type is None or item.get("use", "sig") != "sig" or "d" in item:
         return None
+    if kind == "RSA" and len(str(item.get("n", ""))) * 6 < MIN_RSA_BITS:
+        return None
     try:
         key = key_type.import_key(item)
         key.get_op_key("verify")

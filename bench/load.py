@@ -1,0 +1,63 @@
+"""Load on a service with wrk, one thread: rate, latency, and refusals."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+SCRIPT = Path(__file__).with_name("post.lua")
+_UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+
+
+class Measured(NamedTuple):
+    """Requests a second, latency in milliseconds, and how many answers were not 2xx or did not come."""
+
+    rate: float
+    p50: float
+    p99: float
+    refused: int
+
+
+def require_wrk() -> str:
+    """Find wrk, or say how to get it."""
+    found = shutil.which("wrk")
+    if found is None:
+        raise SystemExit("wrk is missing: apt-get install wrk")
+    return found
+
+
+def post(
+    url: str,
+    body: Path,
+    *,
+    connections: int,
+    seconds: int,
+    once: bool,
+    content_type: str = "application/json",
+) -> Measured:
+    """Post a file's content (or, with `once`, each line of it once) over some connections."""
+    command = [require_wrk(), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "--latency"]
+    arguments = [str(body), "once" if once else "again", content_type]
+    done = subprocess.run(
+        [*command, "-s", str(SCRIPT), url, "--", *arguments], capture_output=True, text=True, check=True
+    )
+    return parse(done.stdout)
+
+
+def parse(output: str) -> Measured:
+    """Read what wrk prints."""
+    rate = float(_find(r"Requests/sec:\s+([0-9.]+)", output))
+    refused = sum(int(number) for number in re.findall(r"Non-2xx or 3xx responses: (\d+)", output))
+    for errors in re.findall(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", output):
+        refused += sum(map(int, errors))
+    return Measured(rate, _latency("50%", output), _latency("99%", output), refused)
+
+
+def _latency(percentile: str, output: str) -> float:
+    number, unit = re.search(rf"{percentile}\s+([0-9.]+)(us|ms|s)", output).groups()
+    return float(number) * _UNITS[unit]
+
+
+def _find(pattern: str, output: str) -> str:
+    return re.search(pattern, output).group(1)

@@ -1,0 +1,279 @@
+"""Reading and verifying identity tokens, and what identity they prove."""
+
+import json
+import warnings
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from joserfc import jws, jwt
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from tests.support.small_ca import EMAIL, ISSUER, NOW, b64url, rsa_key
+
+from hallmark.core.oidc.identity import identify, parse_email
+from hallmark.core.oidc.issuers import find_issuer_type
+from hallmark.core.oidc.jwks import MAX_KEYS, KeySet, parse_jwks
+from hallmark.core.oidc.token import MAX_TOKEN_BYTES, Claims, parse_token, verify_token
+from hallmark.errors import ConfigurationError, MalformedInput, Unauthenticated
+
+SECONDS = int(NOW.timestamp())
+CLAIMS = {
+    "iss": ISSUER,
+    "sub": "subject-1",
+    "aud": "sigstore",
+    "exp": SECONDS + 60,
+    "email": EMAIL,
+    "email_verified": True,
+}
+RSA = RSAKey.import_key(rsa_key(), {"kid": "r1"})
+P256 = ECKey.import_key(ec.generate_private_key(ec.SECP256R1()), {"kid": "e1"})
+ED25519 = OKPKey.import_key(ed25519.Ed25519PrivateKey.generate(), {"kid": "o1"})
+
+
+def compact(header: bytes, claims: bytes, signature: str = "x") -> str:
+    return f"{b64url(header)}.{b64url(claims)}.{signature}"
+
+
+def keys_of(*keys, **members) -> KeySet:
+    items = [{**key.as_dict(private=False), **members} for key in keys]
+    return parse_jwks(json.dumps({"keys": items}).encode())
+
+
+KEYS = keys_of(RSA, P256, ED25519)
+
+
+def make(key=RSA, header=None, **changes) -> str:
+    claims = {name: value for name, value in {**CLAIMS, **changes}.items() if value is not None}
+    chosen = header or {"alg": "RS256", "kid": "r1"}
+    return jwt.encode(chosen, claims, key, algorithms=[chosen["alg"]])
+
+
+def verify(raw: str, keys: KeySet = KEYS) -> Claims:
+    return verify_token(parse_token(raw), keys, oidc_issuer=ISSUER, audience="sigstore", now=NOW)
+
+
+def refused(raw: str, code: str, keys: KeySet = KEYS) -> str:
+    with pytest.raises(Unauthenticated) as caught:
+        verify(raw, keys)
+    assert caught.value.code == code
+    assert not any(part and part in caught.value.message for part in raw.split("."))
+    return caught.value.message
+
+
+def test_verifies_a_token_and_returns_its_claims():
+    claims = verify(make())
+    assert (claims.oidc_issuer, claims.subject, claims.audience) == (ISSUER, "subject-1", ("sigstore",))
+    assert claims.values["email"] == EMAIL
+    assert claims.expires_at == SECONDS + 60
+
+
+@pytest.mark.parametrize(
+    ("key", "header"),
+    [
+        (RSA, {"alg": "RS512", "kid": "r1"}),
+        (RSA, {"alg": "PS256", "kid": "r1"}),
+        (P256, {"alg": "ES256", "kid": "e1"}),
+        (ED25519, {"alg": "Ed25519", "kid": "o1"}),
+    ],
+)
+def test_accepts_every_allowed_kind_of_key(key, header):
+    raw = jws.serialize_compact(header, json.dumps(CLAIMS), key, algorithms=[header["alg"]])
+    assert verify(raw).subject == "subject-1"
+
+
+def test_accepts_the_older_name_of_ed25519():
+    signer = ED25519.get_op_key("sign")
+    message = compact(b'{"alg":"EdDSA"}', json.dumps(CLAIMS).encode(), "").rstrip(".")
+    assert verify(f"{message}.{b64url(signer.sign(message.encode()))}").subject == "subject-1"
+
+
+def test_tries_every_fitting_key_when_the_token_names_none():
+    other = RSAKey.import_key(rsa_key(3072), {"kid": "other"})
+    assert verify(make(header={"alg": "RS256"}), keys_of(other, RSA)).subject == "subject-1"
+
+
+def test_refuses_a_token_without_signature():
+    header, claims, _ = make().split(".")
+    refused(compact(b'{"alg":"none"}', json.dumps(CLAIMS).encode(), ""), "invalid_token_signature")
+    refused(f"{header}.{claims}.", "invalid_token_signature")
+
+
+def test_refuses_a_token_signed_with_the_public_key_as_a_secret():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        secret = OctKey.import_key(RSA.as_dict(private=False)["n"])
+    refused(
+        jws.serialize_compact(
+            {"alg": "HS256", "kid": "r1"}, json.dumps(CLAIMS), secret, algorithms=["HS256"]
+        ),
+        "invalid_token_signature",
+    )
+
+
+def test_refuses_a_token_of_another_key():
+    stranger = RSAKey.import_key(rsa_key(3072))
+    refused(make(stranger), "invalid_token_signature")
+    refused(make(RSA, {"alg": "RS256", "kid": "e1"}), "invalid_token_signature")
+
+
+def test_refuses_changed_claims():
+    header, _, signature = make().split(".")
+    changed = b64url(json.dumps({**CLAIMS, "email": "mallory@example.com"}).encode())
+    refused(f"{header}.{changed}.{signature}", "invalid_token_signature")
+
+
+def test_refuses_an_algorithm_that_the_key_is_not_for():
+    refused(make(header={"alg": "RS512", "kid": "r1"}), "invalid_token_signature", keys_of(RSA, alg="RS256"))
+
+
+def test_refuses_a_token_of_another_issuer():
+    refused(make(iss="https://other.example"), "wrong_token_issuer")
+
+
+@pytest.mark.parametrize("audience", ["other", ["other", "another"], "sigstore ", [[]], 7, None, ["x"] * 65])
+def test_refuses_a_token_of_another_audience(audience):
+    with pytest.raises(Unauthenticated) as caught:
+        verify(make(aud=audience))
+    assert caught.value.code in {"wrong_token_audience", "malformed_token"}
+
+
+def test_accepts_one_audience_of_several():
+    assert verify(make(aud=["other", "sigstore"])).audience == ("other", "sigstore")
+
+
+def test_expiry_has_no_leeway():
+    assert "expired" in refused(make(exp=SECONDS), "expired_token")
+    assert verify(make(exp=NOW.timestamp() + 0.25)).expires_at > SECONDS
+
+
+def test_not_before_has_five_minutes():
+    assert verify(make(nbf=SECONDS + 300)).subject
+    refused(make(nbf=SECONDS + 302), "token_not_yet_valid")
+
+
+@pytest.mark.parametrize("exp", [None, "soon", True, 10**400, -(10**30), [1]])
+def test_refuses_times_that_are_none(exp):
+    refused(make(exp=exp), "malformed_token")
+
+
+@pytest.mark.parametrize("sub", [None, "", 7, ["x"]])
+def test_refuses_a_token_without_subject(sub):
+    refused(make(sub=sub), "malformed_token")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        "..",
+        "a.b",
+        "a.b.c.d",
+        "." * 1_000_000,
+        "a" * (MAX_TOKEN_BYTES + 1),
+        compact(b"[]", b"{}"),
+        compact(b'{"alg":"RS256"}', b"{}"),
+        compact(b'{"alg":7}', b'{"iss":"x"}'),
+        compact(b'{"alg":"RS256"}', b'{"iss":["x"]}'),
+        compact(b'{"alg":"RS256","crit":["x"]}', b'{"iss":"x"}'),
+        compact(b'{"alg":"RS256","b64":false}', b'{"iss":"x"}'),
+        compact(b'{"alg":"RS256"}', b"[" * 20000),
+        "é.ü.ö",
+    ],
+    ids=range(14),
+)
+def test_refuses_what_is_no_token(raw):
+    with pytest.raises(Unauthenticated) as caught:
+        parse_token(raw)
+    assert caught.value.code == "malformed_token"
+
+
+def test_a_key_set_leaves_out_what_cannot_verify():
+    modulus = rsa_key(1024).public_key().public_numbers().n.to_bytes(128, "big")
+    weak = {"kty": "RSA", "e": "AQAB", "n": b64url(modulus)}
+    items = [
+        {"kty": "AKP", "alg": "ML-DSA-44"},
+        {"kty": ["RSA"]},
+        {"kty": "oct", "k": "c2VjcmV0"},
+        {"kty": "RSA", "n": "x"},
+        {**RSA.as_dict(private=False), "use": "enc"},
+        RSA.as_dict(private=True),
+        weak,
+        P256.as_dict(private=False),
+    ]
+    assert [key.key_id for key in parse_jwks(json.dumps({"keys": items}).encode()).keys] == ["e1"]
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"keys":[1]}', b" " * 300_000, b'{"keys":{}}'])
+def test_refuses_what_is_no_key_set(data):
+    with pytest.raises(MalformedInput):
+        parse_jwks(data)
+
+
+def test_refuses_a_key_set_of_too_many_keys():
+    with pytest.raises(MalformedInput):
+        parse_jwks(msgspec.json.encode({"keys": [{}] * (MAX_KEYS + 1)}))
+
+
+def identity_of(**changes):
+    return identify(verify(make(**changes)), find_issuer_type("email"))
+
+
+def test_an_email_identity_is_what_the_token_says():
+    principal = identity_of()
+    assert (principal.name, principal.san_kind, principal.san) == (EMAIL, "email", EMAIL)
+    assert principal.extensions == ((1, ISSUER), (8, ISSUER), (24, "subject-1"))
+
+
+@pytest.mark.parametrize("verified", [True, "true", "True"])
+def test_accepts_a_verified_email(verified):
+    assert identity_of(email_verified=verified).name == EMAIL
+
+
+@pytest.mark.parametrize(
+    ("verified", "code"),
+    [
+        (False, "unverified_email"),
+        ("false", "unverified_email"),
+        (None, "unverified_email"),
+        (1, "malformed_claim"),
+        ("yes", "malformed_claim"),
+        ([True], "malformed_claim"),
+    ],
+)
+def test_refuses_an_unverified_email(verified, code):
+    with pytest.raises(Unauthenticated) as caught:
+        identity_of(email_verified=verified)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("email", "code"),
+    [
+        (None, "missing_claim"),
+        ("", "missing_claim"),
+        ("alice", "malformed_claim"),
+        ("alice@", "malformed_claim"),
+        ("älice@example.com", "malformed_claim"),
+        ("a b@example.com", "malformed_claim"),
+        ("alice@example.com\n", "malformed_claim"),
+        ("alice@example.com, bob@example.com", "malformed_claim"),
+        ("<alice@example.com>", "malformed_claim"),
+        ("a" * 251 + "@b.c", "malformed_claim"),
+        (["alice@example.com"], "malformed_claim"),
+    ],
+)
+def test_refuses_what_is_no_email(email, code):
+    with pytest.raises(Unauthenticated) as caught:
+        identity_of(email=email)
+    assert caught.value.code == code
+
+
+def test_accepts_usual_addresses():
+    for address in ("a@b.c", "first.last+tag@sub.example.org", "dev@localhost", "o'neil@x-y.example"):
+        assert parse_email(address) == address
+
+
+def test_an_unknown_issuer_type_is_a_configuration_error():
+    with pytest.raises(ConfigurationError) as caught:
+        find_issuer_type("gopher")
+    assert "email" in caught.value.hint
