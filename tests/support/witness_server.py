@@ -1,5 +1,6 @@
 """Witnesses for tests: the real service over real HTTP, in a thread or in a process of its own."""
 
+import contextlib
 import subprocess
 import threading
 import time
@@ -32,9 +33,7 @@ class SmallWitness:
     def __init__(self, path: Path, name: str, *logs: VerifierKey) -> None:
         self.path = path
         self.config = WitnessConfig(logs=parse_logs(tuple(log.to_text() for log in logs)))
-        self.keys = CosigningKeys(
-            name, [Ed25519PrivateKey.generate(), MLDSA44PrivateKey.from_seed_bytes(b"s" * 32)]
-        )
+        self.keys = CosigningKeys(name, [Ed25519PrivateKey.generate(), MLDSA44PrivateKey.generate()])
         self.now = NOW
         self._open()
 
@@ -73,11 +72,12 @@ class WitnessServer:
                 with lock:
                     outer.requests.append(body)
                     answer = outer.handle(body)
-                self.send_response(answer.status)
-                for name, value in answer.headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(answer.body)
+                with contextlib.suppress(BrokenPipeError):  # whoever asked has gone
+                    self.send_response(answer.status)
+                    for name, value in answer.headers.items():
+                        self.send_header(name, value)
+                    self.end_headers()
+                    self.wfile.write(answer.body)
 
             def log_message(self, *_arguments):
                 pass
