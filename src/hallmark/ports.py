@@ -149,6 +149,10 @@ class CommitTransaction(Protocol):
         """
         ...
 
+    def freeze(self, checkpoint: bytes) -> None:
+        """Freeze the log for good at the head that was read, under this last signed note; durable at once."""
+        ...
+
 
 class HeadStore(Protocol):
     """The database of one log: head, staged commits, dedup keys, commit times.
@@ -189,10 +193,6 @@ class HeadStore(Protocol):
 
         A smaller size than the one noted changes nothing: a slow publisher was overtaken.
         """
-        ...
-
-    def set_frozen(self, checkpoint: bytes) -> None:
-        """Freeze the log for good under this last signed note; raises `Conflict` where the head has moved."""
         ...
 
     def compact(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import itertools
 import threading
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from hallmark.core.tiles import TileId
 from hallmark.errors import Conflict, Frozen, InvalidProof, MalformedInput, NotFound, Overloaded, TrustError
 from hallmark.ports import Appended, StorageFailed
 from hallmark.tiledlog.commit import fixed_leaf
+from hallmark.tiledlog.log import freeze_log
 from hallmark.tiledlog.sequencer import QueueLimits
 
 
@@ -180,9 +182,22 @@ def test_a_caller_that_goes_away_does_not_disturb_the_others(log):
 
 def test_a_frozen_log_refuses_entries(log):
     log.append(b"one")
-    log.store.set_frozen(log.store.head().checkpoint)
+    freeze_log(log.store, log.signer, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
     (answer,) = log.append(b"two")
     assert isinstance(answer, Frozen)
+    while log.publisher.publish():
+        pass
+    last = log.signer.verify(log.objects.get("checkpoint"))
+    assert last.extensions == ("Log frozen \u2014 Fri Jan  2 03:04:05 UTC 2026",)
+    log.check([b"one"])
+
+
+def test_freezing_twice_changes_nothing(log):
+    log.append(b"one")
+    freeze_log(log.store, log.signer, datetime(2026, 1, 2, tzinfo=UTC))
+    first = log.store.head()
+    freeze_log(log.store, log.signer, datetime(2026, 1, 3, tzinfo=UTC))
+    assert log.store.head() == first
 
 
 def test_a_damaged_edge_stops_the_log_before_it_signs_anything():

@@ -728,7 +728,8 @@ def dsse_v002_body(bundle: Bundle, **changes: object) -> bytes:
         "payloadHash": {"algorithm": "SHA2_256", "digest": w.b64(changes.get("payload_hash", payload))},
         "signatures": [{"content": w.b64(changes.get("signature", bundle.signature)), "verifier": verifier}],
     }
-    return json.dumps({"apiVersion": "0.0.2", "kind": "dsse", "spec": {"dsseV002": spec}}).encode()
+    body = {"apiVersion": "0.0.2", "kind": "dsse", "spec": {"dsseV002": spec}}
+    return json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
 
 
 def intoto_body(bundle: Bundle, **changes: object) -> bytes:

@@ -84,4 +84,4 @@ def parse_key_details(name: str) -> Algorithm:
     try:
         return ALGORITHMS[name]
     except KeyError:
-        raise MalformedInput(f"unknown key details {name!r}", code="unknown_algorithm") from None
+        raise MalformedInput(f"unknown key details {name[:80]!r}", code="unknown_algorithm") from None

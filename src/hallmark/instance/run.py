@@ -24,8 +24,8 @@ from hallmark.instance.listening import (
 from hallmark.instance.supervisor import Supervisor
 from hallmark.wiring.create import create_instance
 from hallmark.wiring.layout import VERSION, InstanceFile, Layout
-from hallmark.wiring.logs import open_tlog
-from hallmark.wiring.publishing import Publishing, open_publishing
+from hallmark.wiring.publishing import Publishing
+from hallmark.wiring.shards import open_tlog
 from hallmark.wiring.witnessing import change_setting
 
 logger = logging.getLogger("hallmark.instance")
@@ -87,7 +87,7 @@ def _serve(
     announce: Callable[[Running], None],
     stopping: threading.Event,
 ) -> None:
-    publishing: Publishing = open_publishing(layout, instance, on_failure=_fail)
+    publishing = Publishing(layout, instance, on_failure=_fail)
     publishing.recover()
     supervisor.serve()
     publishing.start()

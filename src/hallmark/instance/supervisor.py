@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from hallmark.errors import ConfigurationError, HallmarkError, RemoteError
+from hallmark.web.metrics import shared_memory
 
 logger = logging.getLogger("hallmark.instance")
 
@@ -32,18 +33,32 @@ _POLL_SECONDS: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
 
 
+class WorkerTask(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is told: the instance's directory, its number, where to count and to serve gRPC.
+
+    `metrics_memory` is a file descriptor; `grpc_address` is `HOST:PORT`, or empty.
+    """
+
+    root: str
+    number: int
+    metrics_memory: int
+    grpc_address: str = ""
+
+
 class Worker:
     """One worker process, its lifeline, and the pipe on which it reports that it serves and lives."""
 
-    def __init__(self, root: Path, number: int) -> None:
+    def __init__(self, task: WorkerTask) -> None:
         lifeline, self._lifeline = os.pipe()
         self._reports, reports = os.pipe()
-        command = [sys.executable, "-m", "hallmark.instance.worker", str(root), str(lifeline), str(reports)]
-        self.number = number
+        arguments = [msgspec.json.encode(task).decode(), str(lifeline), str(reports)]
+        self.task = task
         self.served = False
         self._heard = time.monotonic()
         self.process = subprocess.Popen(  # noqa: S603  our own module
-            command, pass_fds=(lifeline, reports), stdin=subprocess.DEVNULL
+            [sys.executable, "-m", "hallmark.instance.worker", *arguments],
+            pass_fds=(lifeline, reports, task.metrics_memory),
+            stdin=subprocess.DEVNULL,
         )
         os.close(lifeline)
         os.close(reports)
@@ -64,7 +79,7 @@ class Worker:
             refusal = msgspec.json.decode(report, type=Refusal)
             raise ConfigurationError(refusal.message, code=refusal.code, hint=refusal.hint)
         raise RemoteError(
-            f"worker {self.number} ended with status {status} before it served",
+            f"worker {self.task.number} ended with status {status} before it served",
             code="worker_failed",
             hint="its reason stands above",
         )
@@ -80,7 +95,7 @@ class Worker:
                 self.served = True
                 self._heard = time.monotonic()
         if time.monotonic() - self._heard > _SILENCE_SECONDS:
-            logger.error("worker %d has been silent for %d seconds", self.number, _SILENCE_SECONDS)
+            logger.error("worker %d has been silent for %d seconds", self.task.number, _SILENCE_SECONDS)
             self.process.kill()
             self._heard = time.monotonic()
 
@@ -102,9 +117,14 @@ class Worker:
 class Supervisor:
     """Runs `count` workers on one directory until `stopping` says to end."""
 
-    def __init__(self, root: Path, count: int) -> None:
-        self._root = root
-        self._workers = [Worker(root, number) for number in range(count)]
+    def __init__(self, root: Path, count: int, *, grpc_address: str = "") -> None:
+        memory = shared_memory(count)
+        self._workers = [
+            Worker(
+                WorkerTask(root=str(root), number=number, metrics_memory=memory, grpc_address=grpc_address)
+            )
+            for number in range(count)
+        ]
         self._failures = 0
 
     def serve(self) -> None:
@@ -134,12 +154,14 @@ class Supervisor:
 
     def _replace(self, dead: Worker) -> None:
         """Start another worker; after several that never served, with a pause that grows."""
-        logger.error("worker %d ended with status %s; starting another", dead.number, dead.process.returncode)
+        logger.error(
+            "worker %d ended with status %s; starting another", dead.task.number, dead.process.returncode
+        )
         dead.close()
         self._failures = 0 if dead.served else self._failures + 1
         if self._failures > len(self._workers):
             time.sleep(min(0.1 * 2**self._failures, _LONGEST_PAUSE))
-        replacement = Worker(self._root, dead.number)
+        replacement = Worker(dead.task)
         self._workers[self._workers.index(dead)] = replacement
         replacement.go()
 

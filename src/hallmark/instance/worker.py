@@ -1,7 +1,7 @@
 """A worker process: serves the whole instance on its port, beside its siblings.
 
-Started by the supervisor as `python -m hallmark.instance.worker DIRECTORY LIFELINE REPORTS`, where the last
-two are the file descriptors of pipes. It imports first and opens the directory when the parent says so.
+Started by the supervisor as `python -m hallmark.instance.worker TASK LIFELINE REPORTS`: a `WorkerTask` in
+JSON, and the file descriptors of two pipes. It imports first and opens the directory when the parent says so.
 """
 
 import asyncio
@@ -13,10 +13,12 @@ import threading
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from hallmark.errors import HallmarkError
 from hallmark.instance.serving import raise_file_limit, serve
-from hallmark.instance.supervisor import BEAT_SECONDS, GO, say_alive, say_refused
-from hallmark.wiring.application import Application, open_application
+from hallmark.instance.supervisor import BEAT_SECONDS, GO, WorkerTask, say_alive, say_refused
+from hallmark.wiring.application import Application, Process, open_application
 from hallmark.wiring.layout import Layout
 
 _REFUSED: Final = 2
@@ -26,7 +28,8 @@ _ORPHANED: Final = 71
 
 def main(arguments: list[str]) -> None:
     """Serve until the parent says to stop, or is gone."""
-    root, lifeline, reports = Path(arguments[0]), int(arguments[1]), int(arguments[2])
+    task = msgspec.json.decode(arguments[0], type=WorkerTask)
+    lifeline, reports = int(arguments[1]), int(arguments[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("_granian").setLevel(logging.WARNING)
@@ -35,14 +38,15 @@ def main(arguments: list[str]) -> None:
         sys.exit(_ORPHANED)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     try:
-        application = open_application(Layout(root), on_failure=_fail)
+        process = Process(task.number, task.metrics_memory)
+        application = open_application(Layout(Path(task.root)), on_failure=_fail, process=process)
     except HallmarkError as error:
         say_refused(reports, error)
         sys.exit(_REFUSED)
-    asyncio.run(_serve(application, reports))
+    asyncio.run(_serve(application, task, reports))
 
 
-async def _serve(application: Application, reports: int) -> None:
+async def _serve(application: Application, task: WorkerTask, reports: int) -> None:
     instance = application.instance
     application.start()
     await serve(

@@ -1,8 +1,11 @@
-"""Creating a log."""
+"""Creating a log, and freezing it."""
+
+from datetime import datetime
 
 from hallmark.core.merkle import EMPTY_ROOT
 from hallmark.ports import CheckpointSigner, HeadStore, LogHead
 from hallmark.tiledlog.commit import Waiting, build_commit
+from hallmark.tiledlog.signer import NoteSigner
 
 
 def create_log(store: HeadStore, signer: CheckpointSigner, *, time: int) -> None:
@@ -31,3 +34,11 @@ def append_now(store: HeadStore, signer: CheckpointSigner, entry: Waiting, *, no
         commit = build_commit(head, [entry], transaction.find([entry.dedup_key]), now=now, signer=signer)
         if commit.staged is not None:
             transaction.commit(head, commit.staged, commit.edge, commit.keys)
+
+
+def freeze_log(store: HeadStore, signer: NoteSigner, now: datetime) -> None:
+    """Freeze a log for good: its last checkpoint says so in an extension line. Again is harmless."""
+    with store.transaction() as transaction:
+        head = transaction.head()
+        if not head.frozen:
+            transaction.freeze(signer.sign_frozen(head.size, head.root, now))

@@ -8,10 +8,11 @@ event loop, never on threads.
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -42,6 +43,21 @@ class _Caller(msgspec.Struct, frozen=True):
 Outcome = Appended | HallmarkError
 
 
+class CommitObserver(Protocol):
+    """Told of every commit, by the committing thread; must be quick."""
+
+    def committed(self, *, seconds: float, added: int, duplicates: int, waiting: int) -> None:
+        """One batch was committed in so many seconds; `waiting` entries have come since it was taken."""
+        ...
+
+
+class _Nobody:
+    """Watches nothing."""
+
+    def committed(self, *, seconds: float, added: int, duplicates: int, waiting: int) -> None:
+        """Do nothing."""
+
+
 class Sequencer:
     """Appends entries to one log (`ports.LogAppender`).
 
@@ -58,7 +74,9 @@ class Sequencer:
         *,
         on_failure: Callable[[BaseException], None],
         limits: QueueLimits | None = None,
+        observer: CommitObserver | None = None,
     ) -> None:
+        self._observer = observer or _Nobody()
         self._store = store
         self._signer = signer
         self._clock = clock
@@ -100,10 +118,23 @@ class Sequencer:
     def _run(self) -> None:
         try:
             while batch := self._next_batch():
-                self._answer(batch, self._commit([caller.entry for caller in batch]))
+                began = time.perf_counter()
+                outcomes = self._commit([caller.entry for caller in batch])
+                self._answer(batch, outcomes)
+                self._observe(time.perf_counter() - began, outcomes)
         except BaseException as error:  # whatever it was, the process must not go on
             logger.critical("the log %s stops: %s", self._signer.origin, error, exc_info=error)
             self._on_failure(error)
+
+    def _observe(self, seconds: float, outcomes: Sequence[Outcome]) -> None:
+        answered = [outcome for outcome in outcomes if isinstance(outcome, Appended)]
+        duplicates = sum(outcome.duplicate for outcome in answered)
+        self._observer.committed(
+            seconds=seconds,
+            added=len(answered) - duplicates,
+            duplicates=duplicates,
+            waiting=len(self._queue),
+        )
 
     def _next_batch(self) -> list[_Caller]:
         """Wait for entries; an empty batch means that the sequencer was stopped and nothing waits."""

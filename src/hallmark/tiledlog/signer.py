@@ -1,9 +1,15 @@
 """Signs the checkpoints of a log as C2SP signed notes."""
 
+from datetime import datetime
+from typing import Final
+
 from hallmark.core.checkpoint import Checkpoint, verify_checkpoint
 from hallmark.core.keys import PublicKey, parse_public_key
 from hallmark.core.note import Note, NoteSignature, note_key_hash
 from hallmark.ports import KeyPair
+
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class NoteSigner:
@@ -33,7 +39,16 @@ class NoteSigner:
     def sign(self, size: int, root: bytes, time: int) -> bytes:
         """Sign a checkpoint; a plain note carries no time."""
         del time
-        text = Checkpoint(self._origin, size, root).to_text()
+        return self._sign(Checkpoint(self._origin, size, root))
+
+    def sign_frozen(self, size: int, root: bytes, now: datetime) -> bytes:
+        """Sign the last checkpoint of a log, with the extension line that Rekor v2 writes when it freezes."""
+        day = f"{now.day:2d}"  # as date(1) prints it, whatever the locale
+        moment = f"{_DAYS[now.weekday()]} {_MONTHS[now.month - 1]} {day} {now:%H:%M:%S} UTC {now.year}"
+        return self._sign(Checkpoint(self._origin, size, root, (f"Log frozen \u2014 {moment}",)))
+
+    def _sign(self, checkpoint: Checkpoint) -> bytes:
+        text = checkpoint.to_text()
         signature = NoteSignature(self._origin, self._log_id[:4], self._key.sign(text.encode()))
         return Note(text, (signature,)).to_bytes()
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from hallmark.core.algorithms import ALGORITHMS_BY_NUMBER, Algorithm, parse_key_details
+from hallmark.core.dsse import Envelope, EnvelopeSignature
 from hallmark.core.encoding.protojson import parse_bytes
 from hallmark.core.entries.hashedrekord import HashedRekordV002
 from hallmark.errors import MalformedInput
@@ -23,6 +24,20 @@ class Verifier(msgspec.Struct, frozen=True):
     der: bytes
     is_certificate: bool
     algorithm: Algorithm
+
+
+class DsseRequest(msgspec.Struct, frozen=True):
+    """An envelope to be logged, and what its signatures are checked with."""
+
+    envelope: Envelope
+    verifiers: tuple[Verifier, ...]
+
+
+EntryRequest = HashedRekordV002 | DsseRequest
+
+
+class MalformedDsseRequest(MalformedInput):
+    """A request for a dsse entry that does not parse: the protocol words its refusal differently."""
 
 
 class _RawBytes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,12 +66,15 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _DECODER: Final = msgspec.json.Decoder(_Strict)
 
+MAX_DSSE_VERIFIERS: Final = 10
+MAX_DSSE_SIGNATURES: Final = 10
 
-def parse_create_entry(body: bytes) -> HashedRekordV002:
+
+def parse_create_entry(body: bytes) -> EntryRequest:
     """Read a request to add an entry.
 
     Raises `MalformedInput`: code `malformed_json` for what is no such message at all, `unsupported_entry` for
-    another kind of entry, else the code of the check that failed.
+    no entry or two, else the code of the check that failed.
     """
     try:
         request = _DECODER.decode(body).hashedRekordRequestV002
@@ -70,9 +88,24 @@ def parse_create_entry(body: bytes) -> HashedRekordV002:
                 return _hashedrekord(request.digest, request.signature.content, chosen)
     except msgspec.ValidationError:
         pass  # another spelling, or a reason that the slower way names
-    except msgspec.DecodeError as error:
-        raise MalformedInput(f"the body is not JSON: {error}", code="malformed_json") from None
-    return _parse_slowly(body)
+    except (msgspec.DecodeError, RecursionError):
+        pass  # no JSON, or more of it than this way reads
+    return parse_message(_load(body or b"{}"))
+
+
+def parse_message(value: Any) -> EntryRequest:
+    """Read a request that was decoded from JSON already; raises `MalformedInput` as `parse_create_entry`."""
+    message = _Fields(value, "the request")
+    message.only({"hashedRekordRequestV002", "dsseRequestV002"})
+    hashedrekord, dsse = message.get("hashedRekordRequestV002"), message.get("dsseRequestV002")
+    if (hashedrekord is None) is (dsse is None):
+        raise MalformedInput("the request holds no entry, or more than one", code="unsupported_entry")
+    if dsse is None:
+        return _parse_hashedrekord(message.message("hashedRekordRequestV002"))
+    try:
+        return _parse_dsse(message.message("dsseRequestV002"))
+    except MalformedInput as error:
+        raise MalformedDsseRequest(error.message, code=error.code) from None
 
 
 def _hashedrekord(digest: bytes, signature: bytes, verifier: Verifier) -> HashedRekordV002:
@@ -85,29 +118,41 @@ def _hashedrekord(digest: bytes, signature: bytes, verifier: Verifier) -> Hashed
     )
 
 
-def _parse_slowly(body: bytes) -> HashedRekordV002:
-    message = _Fields(_load(body), "the request")
-    known = {"hashedRekordRequestV002", "dsseRequestV002"}
-    message.only(known)
-    present = [name for name in known if message.get(name) is not None]
-    if len(present) != 1:
-        raise MalformedInput("the request holds no entry, or more than one", code="unsupported_entry")
-    if present != ["hashedRekordRequestV002"]:
-        raise MalformedInput(f"entries of kind {present[0]} are not accepted", code="unsupported_entry")
-    return _parse_hashedrekord(message.message("hashedRekordRequestV002"))
-
-
 def _parse_hashedrekord(request: "_Fields") -> HashedRekordV002:
     request.only({"digest", "signature"})
     signature = request.message("signature")
     signature.only({"content", "verifier"})
     content = signature.bytes("content")
-    verifier = parse_verifier(signature.message("verifier"))
+    verifier = _parse_verifier(signature.message("verifier"))
     return _hashedrekord(request.bytes("digest"), content, verifier)
 
 
-def parse_verifier(message: "_Fields") -> Verifier:
-    """Read a `Verifier` message."""
+def _parse_dsse(request: "_Fields") -> DsseRequest:
+    request.only({"envelope", "verifiers"})
+    verifiers = tuple(_parse_verifier(item) for item in request.messages("verifiers", MAX_DSSE_VERIFIERS))
+    if len({item.der for item in verifiers}) != len(verifiers):
+        raise MalformedInput("a verifier is named twice", code="duplicate_verifier")
+    return DsseRequest(_parse_envelope(request.message("envelope")), verifiers)
+
+
+def _parse_envelope(message: "_Fields") -> Envelope:
+    message.only({"payload", "payloadType", "signatures"})
+    found = message.messages("signatures", MAX_DSSE_SIGNATURES)
+    for item in found:
+        item.only({"sig", "keyid"})
+        if not isinstance(item.get("keyid") or "", str):
+            raise MalformedInput("keyid is not a string", code="malformed_json")
+    signatures = tuple(EnvelopeSignature(item.bytes("sig")) for item in found)
+    if len({item.signature for item in signatures}) != len(signatures):
+        raise MalformedInput("the envelope holds a signature twice", code="duplicate_signature")
+    return Envelope(
+        payload=message.bytes("payload") if message.get("payload") else b"",
+        payload_type=message.text("payloadType"),
+        signatures=signatures,
+    )
+
+
+def _parse_verifier(message: "_Fields") -> Verifier:
     message.only({"keyDetails", "x509Certificate", "publicKey"})
     certificate, key = message.get("x509Certificate"), message.get("publicKey")
     if (certificate is None) is (key is None):
@@ -127,9 +172,9 @@ def _algorithm(value: Any) -> Algorithm:
 
 def _load(body: bytes) -> Any:
     try:
-        return json.loads(body)
+        return json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise MalformedInput(f"the body is not JSON: {error}", code="malformed_json") from None
+        raise MalformedInput(f"the body is not JSON: {str(error)[:200]}", code="malformed_json") from None
 
 
 class _Fields:
@@ -146,7 +191,9 @@ class _Fields:
     def only(self, names: set[str]) -> None:
         unknown = self._value.keys() - names
         if unknown:
-            raise MalformedInput(f"{self._what} has an unknown field {min(unknown)!r}", code="malformed_json")
+            raise MalformedInput(
+                f"{self._what} has an unknown field {min(unknown)[:80]!r}", code="malformed_json"
+            )
 
     def get(self, name: str) -> Any:
         return self._value.get(name)
@@ -156,6 +203,24 @@ class _Fields:
         if value is None:
             raise MalformedInput(f"{self._what} has no {name}", code="missing_field")
         return _Fields(value, name)
+
+    def messages(self, name: str, most: int) -> list["_Fields"]:
+        value = self._value.get(name) or []
+        if not isinstance(value, list):
+            raise MalformedInput(f"{name} is not a list", code="malformed_json")
+        if not 1 <= len(value) <= most:
+            raise MalformedInput(
+                f"{self._what} has {len(value)} {name}, not 1 to {most}", code=f"wrong_number_of_{name}"
+            )
+        return [_Fields(item, f"an item of {name}") for item in value]
+
+    def text(self, name: str) -> str:
+        value = self._value.get(name)
+        if not isinstance(value, str) or not value:
+            raise MalformedInput(f"{self._what} has no {name}", code="missing_field")
+        if not value.isprintable():  # lone surrogates among others, which have no UTF-8
+            raise MalformedInput(f"{name} has characters that cannot be printed", code="malformed_text")
+        return value
 
     def bytes(self, name: str) -> bytes:
         value = self._value.get(name)

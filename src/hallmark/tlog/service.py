@@ -1,21 +1,30 @@
 """The Rekor v2 log, without HTTP: check what was submitted, append it, read it back."""
 
+import asyncio
 import hashlib
+from collections.abc import Awaitable
 from typing import Final
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+import msgspec
 
-from hallmark.core.algorithms import Algorithm
 from hallmark.core.entries.hashedrekord import HashedRekordV002
-from hallmark.core.keys import KeyObject, key_algorithm, verify_digest
-from hallmark.errors import InvalidSignature, MalformedInput
-from hallmark.ports import Appended, LogAppender, LogReads
+from hallmark.errors import Frozen, MalformedInput
+from hallmark.ports import Appended, Finalize, LogAppender, LogReads
 from hallmark.tiledlog.commit import fixed_leaf
-from hallmark.tlog.config import TlogConfig
+from hallmark.tlog.checks import EnvelopeCheck, check_hashedrekord
+from hallmark.tlog.config import PURE_ED25519, TlogConfig
+from hallmark.tlog.requests import DsseRequest, EntryRequest
 
 _OVERHEAD: Final = 256
+
+
+class CheckedEntry(msgspec.Struct, frozen=True):
+    """An entry that may be logged: every signature of it was verified. `size` is what it holds in memory."""
+
+    kind: str
+    dedup_key: bytes
+    finalize: Finalize
+    size: int
 
 
 class TlogService:
@@ -23,55 +32,40 @@ class TlogService:
 
     def __init__(self, log: LogAppender, reads: LogReads, *, log_id: bytes, config: TlogConfig) -> None:
         self._log = log
+        self._dsse_algorithms = config.algorithms | {PURE_ED25519}
         self.reads = reads
         self.log_id = log_id
         self.config = config
 
-    async def add_hashedrekord(self, entry: HashedRekordV002) -> Appended:
-        """Check the entry and append it.
+    def check_open(self) -> None:
+        """Raise `Frozen` where the operator has closed this log to writers."""
+        if self.config.read_only:
+            raise Frozen("the log is read-only", code="read_only")
 
-        Raises `MalformedInput` or `InvalidSignature` with the code of the check that failed, and whatever
-        `LogAppender.append` raises.
+    async def check(self, request: EntryRequest) -> CheckedEntry:
+        """Check an entry.
+
+        Raises `MalformedInput` or `InvalidSignature` with the code of the check that failed.
         """
-        _check_signature(entry, _load_key(entry), self._allowed(entry.algorithm))
-        leaf = entry.to_bytes()
-        key = hashlib.sha256(leaf).digest()
-        return await self._log.append(key, fixed_leaf(leaf), size=2 * len(leaf) + _OVERHEAD)
+        if isinstance(request, HashedRekordV002):
+            check_hashedrekord(request, self.config.algorithms)
+            return _checked("hashedrekord", request.to_bytes())
+        return _checked("dsse", await self._check_dsse(request))
 
-    def _allowed(self, algorithm: Algorithm) -> Algorithm:
-        if algorithm.key_details not in self.config.algorithms:
-            raise MalformedInput(f"{algorithm.key_details} is not allowed", code="algorithm_not_allowed")
-        return algorithm
+    async def _check_dsse(self, request: DsseRequest) -> bytes:
+        """Check an envelope: up to a hundred signature checks, so other callers get turns between them."""
+        if not self.config.accept_dsse:
+            raise MalformedInput("this log takes no envelopes", code="unsupported_entry")
+        check = EnvelopeCheck(request, self._dsse_algorithms)
+        for item in request.envelope.signatures:
+            check.verify(item.signature)
+            await asyncio.sleep(0)
+        return check.entry().to_bytes()
 
-
-def _load_key(entry: HashedRekordV002) -> KeyObject:
-    """Load the verifier's key and check that it is what its key details say."""
-    try:
-        if entry.is_certificate:
-            key = x509.load_der_x509_certificate(entry.verifier).public_key()
-        else:
-            key = load_der_public_key(entry.verifier)  # type: ignore[assignment]  # narrowed by key_algorithm
-    except (ValueError, UnsupportedAlgorithm):
-        what = "certificate" if entry.is_certificate else "public key"
-        raise MalformedInput(f"the verifier's {what} is not DER", code="malformed_verifier") from None
-    known, default = key_algorithm(key)
-    named = entry.algorithm
-    if (named.key_type, named.parameter) != (default.key_type, default.parameter):
-        raise MalformedInput(
-            f"the verifier's key is of {default.key_details}, not {named.key_details}",
-            code="wrong_key_details",
-        )
-    return known
+    def append(self, entry: CheckedEntry) -> Awaitable[Appended]:
+        """Append a checked entry; see `LogAppender.append`."""
+        return self._log.append(entry.dedup_key, entry.finalize, size=entry.size)
 
 
-def _check_signature(entry: HashedRekordV002, key: KeyObject, algorithm: Algorithm) -> None:
-    size = entry.hash_algorithm.size
-    if len(entry.digest) != size:
-        raise MalformedInput(
-            f"the digest has {len(entry.digest)} bytes, not the {size} of {algorithm.key_details}",
-            code="wrong_digest_length",
-        )
-    try:
-        verify_digest(key, entry.signature, entry.digest, entry.hash_algorithm)
-    except InvalidSignature:
-        raise InvalidSignature("the signature does not verify over the digest") from None
+def _checked(kind: str, leaf: bytes) -> CheckedEntry:
+    return CheckedEntry(kind, hashlib.sha256(leaf).digest(), fixed_leaf(leaf), 2 * len(leaf) + _OVERHEAD)

@@ -1,9 +1,10 @@
 """What a raw ASGI route needs: a bounded body in, one answer out."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from typing import Any, Final
 
-from hallmark.errors import MalformedInput
+from hallmark.errors import MalformedInput, Overloaded
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -14,20 +15,81 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 JSON = b"application/json"
 
 
-async def read_body(receive: Receive, max_body_bytes: int) -> bytes:
-    """Read the request's body; raises `MalformedInput` (`body_too_large`) once it passes the bound."""
+_UNBOUNDED: Final = 1 << 62
+_BODY_SECONDS: Final = 30.0
+
+
+class BodyBudget:
+    """Bounds how many bytes of unfinished bodies a process holds, however many clients send slowly."""
+
+    def __init__(self, max_bytes: int = _UNBOUNDED) -> None:
+        self._free = max_bytes
+
+    def take(self, size: int) -> None:
+        """Hold `size` more bytes; raises `Overloaded` (`too_many_bodies`) where there is no room."""
+        if size > self._free:
+            raise Overloaded("too many requests are still arriving", code="too_many_bodies")
+        self._free -= size
+
+    def give_back(self, size: int) -> None:
+        """Hold `size` bytes less."""
+        self._free += size
+
+
+async def read_body(
+    receive: Receive,
+    max_body_bytes: int,
+    *,
+    budget: BodyBudget | None = None,
+    seconds: float = _BODY_SECONDS,
+) -> bytes:
+    """Read the request's body.
+
+    Raises `MalformedInput` (`body_too_large`) once it passes the bound, or (`body_too_slow`) where it does
+    not arrive in time, and `Overloaded` where the budget is spent.
+    """
     message = await receive()
     body: bytes = message.get("body", b"")
     if not message.get("more_body", False) and len(body) <= max_body_bytes:
         return body
-    chunks, total = [body], len(body)
-    while message.get("more_body", False) and total <= max_body_bytes:
-        message = await receive()
-        chunks.append(message.get("body", b""))
-        total += len(chunks[-1])
-    if total > max_body_bytes:
-        raise MalformedInput(f"the body has more than {max_body_bytes} bytes", code="body_too_large")
-    return b"".join(chunks)
+    rest = _Rest(receive, max_body_bytes, budget or BodyBudget())
+    try:
+        async with asyncio.timeout(seconds):
+            return await rest.read(message)
+    except TimeoutError:
+        raise MalformedInput(
+            f"the body did not arrive within {seconds:g} seconds", code="body_too_slow"
+        ) from None
+    finally:
+        rest.give_back()
+
+
+class _Rest:
+    """A body that arrives in several pieces."""
+
+    def __init__(self, receive: Receive, max_body_bytes: int, budget: BodyBudget) -> None:
+        self._receive = receive
+        self._max = max_body_bytes
+        self._budget = budget
+        self._held = 0
+        self._chunks: list[bytes] = []
+
+    async def read(self, message: Message) -> bytes:
+        self._add(message.get("body", b""))
+        while message.get("more_body", False):
+            message = await self._receive()
+            self._add(message.get("body", b""))
+        return b"".join(self._chunks)
+
+    def _add(self, chunk: bytes) -> None:
+        if self._held + len(chunk) > self._max:
+            raise MalformedInput(f"the body has more than {self._max} bytes", code="body_too_large")
+        self._budget.take(len(chunk))
+        self._held += len(chunk)
+        self._chunks.append(chunk)
+
+    def give_back(self) -> None:
+        self._budget.give_back(self._held)
 
 
 async def respond(

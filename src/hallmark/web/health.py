@@ -1,6 +1,5 @@
 """Whether the process serves, and where everything of the instance stands."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
@@ -17,19 +16,21 @@ def health_routes() -> list[BaseRoute]:
     return [Route("/healthz", healthz, methods=["GET"])]
 
 
-def well_known_routes(description: dict[str, object], files: Mapping[str, bytes]) -> list[BaseRoute]:
+def well_known_routes(
+    describe: Callable[[], bytes], files: Mapping[str, Callable[[], bytes]]
+) -> list[BaseRoute]:
     """Serve `/.well-known/hallmark.json`, and the files for clients below `/.well-known/hallmark/`."""
-    documents = {"hallmark.json": json.dumps(description, indent=2).encode()}
-    documents |= {f"hallmark/{name}": data for name, data in files.items()}
+    documents = {f"hallmark/{name}": read for name, read in files.items()}
+    documents["hallmark.json"] = describe
     return [
-        Route(f"/.well-known/{name}", _document(data), methods=["GET"]) for name, data in documents.items()
+        Route(f"/.well-known/{name}", _document(read), methods=["GET"]) for name, read in documents.items()
     ]
 
 
-def _document(data: bytes) -> Callable[[Request], Awaitable[Response]]:
+def _document(read: Callable[[], bytes]) -> Callable[[Request], Awaitable[Response]]:
     headers = {"Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*"}
 
     async def document(_request: Request) -> Response:
-        return Response(data, media_type="application/json", headers=headers)
+        return Response(read(), media_type="application/json", headers=headers)
 
     return document

@@ -3,7 +3,10 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from typing import Final
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.routing import BaseRoute, Mount
 
@@ -34,13 +37,18 @@ from hallmark.web.application import Dispatcher
 from hallmark.web.asgi import App, Receive, Scope, Send
 from hallmark.web.health import health_routes, well_known_routes
 from hallmark.web.log_reads import read_routes
+from hallmark.web.metrics import Meter
+from hallmark.web.metrics_route import metrics_routes
 from hallmark.wiring.chains import read_chain
 from hallmark.wiring.description import CLIENT_FILES, description
 from hallmark.wiring.layout import InstanceFile, Layout
-from hallmark.wiring.logs import STATIC_CT, open_ctlog, open_tlog
+from hallmark.wiring.logs import STATIC_CT, open_ctlog
+from hallmark.wiring.metrics import FAMILIES, InstanceMetrics, LogStates
+from hallmark.wiring.shards import FIRST, Shard, ShardTable, open_shard
 from hallmark.wiring.witnessing import open_witnessed
 
 OnFailure = Callable[[BaseException], None]
+_SHARDS: Final = "/shards/"
 
 
 def utc_now() -> datetime:
@@ -51,10 +59,13 @@ def utc_now() -> datetime:
 class Application:
     """The services of one worker process, and the committing threads of its logs."""
 
-    def __init__(self, instance: InstanceFile, app: App, sequencers: Sequence[Sequencer]) -> None:
+    def __init__(
+        self, instance: InstanceFile, app: App, sequencers: Sequence[Sequencer], shards: "OpenShards"
+    ) -> None:
         self.instance = instance
         self._app = app
         self._sequencers = sequencers
+        self._shards = shards
 
     def start(self) -> None:
         """Start the committing threads."""
@@ -65,21 +76,89 @@ class Application:
         """Commit what waits, then stop."""
         for sequencer in self._sequencers:
             sequencer.stop()
+        self._shards.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        await self._app(scope, receive, send)
+        shard = self._shards.find(scope["path"]) if scope["type"] == "http" else None
+        await (shard or self._app)(scope, receive, send)
 
 
-def open_application(layout: Layout, *, on_failure: OnFailure) -> Application:
+class OpenShards:
+    """The later shards of the signature log, opened when they are first asked for."""
+
+    def __init__(
+        self, layout: Layout, instance: InstanceFile, on_failure: OnFailure, metrics: InstanceMetrics
+    ) -> None:
+        self._layout = layout
+        self._instance = instance
+        self._on_failure = on_failure
+        self._metrics = metrics
+        self._table = ShardTable(layout)
+        self._apps: dict[str, App] = {}
+        self._sequencers: list[Sequencer] = []
+
+    def find(self, path: str) -> App | None:
+        """Find the application of the shard that a path lies in; None where it lies in none."""
+        if not path.startswith(_SHARDS):
+            return None
+        number = path.removeprefix(_SHARDS).partition("/")[0]
+        if number not in self._apps:
+            shard = next((item for item in self._table.read() if str(item.number) == number), None)
+            if shard is None or shard.number == FIRST:
+                return None
+            self._apps[number] = self._open(shard)
+        return self._apps[number]
+
+    def stop(self) -> None:
+        """Commit what waits, then stop."""
+        for sequencer in self._sequencers:
+            sequencer.stop()
+
+    def _open(self, shard: Shard) -> App:
+        service, sequencer = open_tlog_service(
+            self._layout, self._instance, shard, self._metrics, on_failure=self._on_failure
+        )
+        sequencer.start()
+        self._sequencers.append(sequencer)
+        rekor = self._metrics.rekor
+        hot = {f"{shard.path}{path}": app for path, app in tlog_http.hot_routes(service, rekor).items()}
+        return Dispatcher([Mount(shard.path, routes=tlog_http.routes(service, rekor))], hot)
+
+
+def open_tlog_service(
+    layout: Layout,
+    instance: InstanceFile,
+    shard: Shard,
+    metrics: InstanceMetrics,
+    *,
+    on_failure: OnFailure,
+) -> tuple[TlogService, Sequencer]:
+    """Open the service of one shard of the signature log, and its committing thread, not yet started."""
+    log, signer = open_shard(layout, instance, shard)
+    sequencer = log.sequencer(utc_now, on_failure, metrics.tlog)
+    reader = log.reader(open_witnessed(layout, log))
+    return TlogService(sequencer, reader, log_id=signer.log_id, config=TlogConfig()), sequencer
+
+
+class Process(msgspec.Struct, frozen=True):
+    """Which of the instance's workers this is, and the memory of their metrics; see `web.metrics`."""
+
+    slot: int = 0
+    metrics_memory: int | None = None
+
+
+def open_application(layout: Layout, *, on_failure: OnFailure, process: Process | None = None) -> Application:
     """Open every service of the instance in this directory; raises `ConfigurationError` for damaged state."""
     instance = layout.read_instance()
-    parts = _Parts(layout, instance, on_failure)
+    process = process or Process()
+    metrics = InstanceMetrics(Meter(FAMILIES, memory=process.metrics_memory, slot=process.slot))
+    parts = _Parts(layout, instance, on_failure, metrics)
     tlog, tsa, idp = parts.tlog(), parts.tsa(), parts.idp()
     ctlog, ctlog_reads = parts.ctlog()
     ca = parts.ca(ctlog, idp)
     hot = {
-        **tlog_http.hot_routes(tlog),
+        **tlog_http.hot_routes(tlog, metrics.rekor),
         **ca_http.hot_routes(ca),
         **tsa_http.hot_routes(tsa),
         **{f"/ctlog{path}": app for path, app in ctlog_http.hot_routes(ctlog).items()},
@@ -87,35 +166,40 @@ def open_application(layout: Layout, *, on_failure: OnFailure) -> Application:
     routes: list[BaseRoute] = [
         *health_routes(),
         *parts.well_known(),
-        *tlog_http.routes(tlog),
+        *metrics_routes(metrics.meter, LogStates(layout, utc_now)),
+        *tlog_http.routes(tlog, metrics.rekor),
         *ca_http.routes(ca),
         *tsa_http.routes(tsa),
         Mount("/ctlog", routes=[*ctlog_http.routes(ctlog), *ctlog_reads]),
         Mount("/oidc", routes=idp_http.routes(idp)),
         Mount("/tuf", routes=tuf_http.routes(layout.tuf)),
     ]
-    return Application(instance, Dispatcher(routes, hot), parts.sequencers)
+    shards = OpenShards(layout, instance, on_failure, metrics)
+    return Application(instance, Dispatcher(routes, hot), parts.sequencers, shards)
 
 
 class _Parts:
     """Constructs the services of one worker."""
 
-    def __init__(self, layout: Layout, instance: InstanceFile, on_failure: OnFailure) -> None:
+    def __init__(
+        self, layout: Layout, instance: InstanceFile, on_failure: OnFailure, metrics: InstanceMetrics
+    ) -> None:
         self._layout = layout
         self._instance = instance
         self._on_failure = on_failure
+        self._metrics = metrics
         self.sequencers: list[Sequencer] = []
 
     def tlog(self) -> TlogService:
-        log, signer = open_tlog(self._layout, self._instance)
-        sequencer = log.sequencer(utc_now, self._on_failure)
+        service, sequencer = open_tlog_service(
+            self._layout, self._instance, Shard(FIRST), self._metrics, on_failure=self._on_failure
+        )
         self.sequencers.append(sequencer)
-        reader = log.reader(open_witnessed(self._layout, log))
-        return TlogService(sequencer, reader, log_id=signer.log_id, config=TlogConfig())
+        return service
 
     def ctlog(self) -> tuple[CtLog, list[BaseRoute]]:
         log, key = open_ctlog(self._layout, self._instance)
-        sequencer = log.sequencer(utc_now, self._on_failure)
+        sequencer = log.sequencer(utc_now, self._on_failure, self._metrics.ctlog)
         self.sequencers.append(sequencer)
         service = CtLog(
             log=sequencer,
@@ -160,10 +244,16 @@ class _Parts:
         )
 
     def well_known(self) -> list[BaseRoute]:
-        files = {name: self._read_client_file(name) for name in CLIENT_FILES}
-        _, signer = open_tlog(self._layout, self._instance)
+        """The client files are read for each request, the description too: a rotation changes both."""
+        files = {name: partial(self._read_client_file, name) for name in CLIENT_FILES}
+        return well_known_routes(self._describe, files)
+
+    def _describe(self) -> bytes:
+        newest = ShardTable(self._layout).read()[-1]
+        _, signer = open_shard(self._layout, self._instance, newest)
         vkey = log_vkey(signer.origin, signer.public_key).to_text()
-        return well_known_routes(description(self._instance, files["root.json"], vkey), files)
+        described = description(self._instance, self._read_client_file("root.json"), vkey)
+        return msgspec.json.format(msgspec.json.encode(described), indent=2)
 
     def _read_client_file(self, name: str) -> bytes:
         try:

@@ -21,6 +21,7 @@ from hallmark.core.entries.hashedrekord import hashedrekord_v002_body
 from hallmark.core.keys import parse_public_key
 from hallmark.core.x509.authority import BACKDATING, issuing_certificate, root_certificate
 from hallmark.core.x509.tsa_profile import issue_tsa_chain
+from hallmark.durable_files import write_durably
 from hallmark.tiledlog.commit import Waiting, fixed_leaf
 from hallmark.tiledlog.log import append_now, create_log
 from hallmark.trustroot.client_files import (
@@ -33,8 +34,9 @@ from hallmark.trustroot.client_files import (
 from hallmark.trustroot.keys import create_key_files
 from hallmark.trustroot.repository import TrustRepository
 from hallmark.wiring.chains import pem_of_chain
-from hallmark.wiring.layout import DIRECTORIES, InstanceFile, Layout, write_durably
-from hallmark.wiring.logs import OpenLog, open_ctlog, open_tlog
+from hallmark.wiring.layout import DIRECTORIES, InstanceFile, Layout
+from hallmark.wiring.logs import OpenLog, open_ctlog
+from hallmark.wiring.shards import open_tlog
 
 ORGANIZATION: Final = "Hallmark"
 TOKEN_SECRET_BYTES: Final = 32
@@ -127,12 +129,12 @@ def _create_logs(tlog: OpenLog, ctlog: OpenLog, now: datetime) -> None:
         store = log.store(new=True)
         create_log(store, log.signer, time=milliseconds)
         if log is tlog:
-            append_now(store, log.signer, _bootstrap_entry(), now=milliseconds)
+            append_now(store, log.signer, bootstrap_entry(), now=milliseconds)
         store.close()
 
 
-def _bootstrap_entry() -> Waiting:
-    """A true entry, signed by a key that nobody has any more."""
+def bootstrap_entry() -> Waiting:
+    """Make a true entry, signed by a key that nobody has any more: the first of every shard."""
     key = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
     message = b"the first entry of a new log"
     body = hashedrekord_v002_body(

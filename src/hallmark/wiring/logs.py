@@ -13,9 +13,8 @@ from hallmark.ctlog.signer import CtLogSigner
 from hallmark.ports import CheckpointSigner, Clock
 from hallmark.tiledlog.publisher import Publisher
 from hallmark.tiledlog.reader import LogReader
-from hallmark.tiledlog.records import TLOG_TILES, RecordFormat
-from hallmark.tiledlog.sequencer import Sequencer
-from hallmark.tiledlog.signer import NoteSigner
+from hallmark.tiledlog.records import RecordFormat
+from hallmark.tiledlog.sequencer import CommitObserver, Sequencer
 from hallmark.tiledlog.witnessing import Cosigner, WitnessedCheckpoint
 from hallmark.wiring.layout import InstanceFile, Layout
 
@@ -23,7 +22,7 @@ STATIC_CT: Final = RecordFormat("data", split_tile_leaves, merkle_tree_leaf_of, 
 
 
 class OpenLog(msgspec.Struct, frozen=True):
-    """A log that can be read, published and appended to by whoever opened it."""
+    """A log that can be read, published and appended to by whoever opened it; `name` is its folder."""
 
     name: str
     layout: Layout
@@ -43,19 +42,15 @@ class OpenLog(msgspec.Struct, frozen=True):
         store = self.store()
         return Publisher(store, self.objects(), self.signer, self.records, cosigner=cosigner), store
 
-    def sequencer(self, clock: Clock, on_failure: Callable[[BaseException], None]) -> Sequencer:
+    def sequencer(
+        self, clock: Clock, on_failure: Callable[[BaseException], None], observer: CommitObserver
+    ) -> Sequencer:
         """Open the writing side."""
-        return Sequencer(self.store(), self.signer, clock, on_failure=on_failure)
+        return Sequencer(self.store(), self.signer, clock, on_failure=on_failure, observer=observer)
 
     def objects(self) -> FileObjectStore:
         """Open the published objects."""
         return FileObjectStore(self.layout.public(self.name))
-
-
-def open_tlog(layout: Layout, instance: InstanceFile) -> tuple[OpenLog, NoteSigner]:
-    """Open the signature log; its origin is the public host name, because clients derive it so."""
-    signer = NoteSigner(instance.public_host, read_key(layout.key("tlog")))
-    return OpenLog("tlog", layout, signer, TLOG_TILES), signer
 
 
 def open_ctlog(layout: Layout, instance: InstanceFile) -> tuple[OpenLog, SoftwareKey]:

@@ -2,17 +2,17 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
 from hallmark.errors import Overloaded
 from hallmark.tiledlog.publisher import Publisher
-from hallmark.trustroot.keys import load_key_files
-from hallmark.trustroot.repository import TrustRepository
 from hallmark.wiring.layout import InstanceFile, Layout
-from hallmark.wiring.logs import open_ctlog, open_tlog
+from hallmark.wiring.logs import open_ctlog
+from hallmark.wiring.rotation import freeze_due_shards, trust_locked
+from hallmark.wiring.shards import ShardTable, open_shard
 from hallmark.wiring.witnessing import open_witnesses
 
 logger = logging.getLogger("hallmark.publishing")
@@ -20,27 +20,22 @@ logger = logging.getLogger("hallmark.publishing")
 _PASS_SECONDS: Final = 0.1
 _CHORE_PASSES: Final = 600  # about a minute
 
-Chore = Callable[[], None]
-
 
 class Publishing:
     """One thread that publishes every log of the instance, and does a chore about once a minute.
 
-    `publishers` come with the database that each of them uses.
-
-    `on_failure` must end the process: after a failed sync nobody knows what is durable, and after a log was
-    found damaged nothing must be added to it.
+    Shards that are opened meanwhile are published too. `on_failure` must end the process: after a failed
+    sync nobody knows what is durable, and after a log was found damaged nothing must be added to it.
     """
 
     def __init__(
-        self,
-        publishers: Sequence[tuple[Publisher, SqliteHeadStore]],
-        chore: Chore,
-        *,
-        on_failure: Callable[[BaseException], None],
+        self, layout: Layout, instance: InstanceFile, *, on_failure: Callable[[BaseException], None]
     ) -> None:
-        self._publishers = publishers
-        self._chore = chore
+        self._layout = layout
+        self._instance = instance
+        self._shards = ShardTable(layout)
+        self._open: dict[int, tuple[Publisher, SqliteHeadStore]] = {}
+        self._ctlog = open_ctlog(layout, instance)[0].publisher()
         self._on_failure = on_failure
         self._stopping = threading.Event()
         self._complaint = ""
@@ -48,8 +43,9 @@ class Publishing:
 
     def recover(self) -> None:
         """Bring every log's objects up to its head; raises `TrustError` for a log that must not go on."""
-        for publisher, _ in self._publishers:
+        for publisher, _ in self._publishers():
             publisher.recover()
+        self._chore()
 
     def start(self) -> None:
         """Start the thread."""
@@ -65,20 +61,18 @@ class Publishing:
         try:
             while not self._stopping.wait(_PASS_SECONDS):
                 passes += 1
-                self._publish()
+                self._attempt(self._publish)
                 if passes % _CHORE_PASSES == 0:
-                    self._chore()
-            self._publish()
+                    self._attempt(self._chore)
+            self._attempt(self._publish)
         except BaseException as error:  # whatever it was, the process must not go on
             logger.critical("publishing stops: %s", error, exc_info=error)
             self._on_failure(error)
 
-    def _publish(self) -> None:
-        """Publish every log; what cannot be written now waits in the database for a later pass."""
+    def _attempt(self, work: Callable[[], None]) -> None:
+        """Do it; what cannot be written now waits in the database for a later pass."""
         try:
-            for publisher, store in self._publishers:
-                while publisher.publish():
-                    store.compact()
+            work()
         except (OSError, Overloaded) as error:
             if str(error) != self._complaint:
                 logger.error("cannot publish for now: %s", error)
@@ -86,20 +80,23 @@ class Publishing:
         else:
             self._complaint = ""
 
+    def _publish(self) -> None:
+        for publisher, store in self._publishers():
+            while publisher.publish():
+                store.compact()
 
-def open_publishing(
-    layout: Layout, instance: InstanceFile, *, on_failure: Callable[[BaseException], None]
-) -> Publishing:
-    """Open what the parent publishes: both logs, and the TUF repository, which it renews in time."""
-    tlog, _ = open_tlog(layout, instance)
-    ctlog, _ = open_ctlog(layout, instance)
-    repository = TrustRepository(layout.tuf, load_key_files(layout.tuf_keys))
+    def _publishers(self) -> Iterable[tuple[Publisher, SqliteHeadStore]]:
+        for shard in self._shards.read():
+            if shard.number not in self._open:
+                log, _ = open_shard(self._layout, self._instance, shard)
+                self._open[shard.number] = log.publisher(open_witnesses(self._layout))
+        return (*self._open.values(), self._ctlog)
 
-    def renew() -> None:
-        renewed = repository.refresh(datetime.now(UTC))
+    def _chore(self) -> None:
+        """Renew the trust root in time, and freeze shards whose overlap has passed."""
+        now = datetime.now(UTC)
+        with trust_locked(self._layout) as repository:
+            renewed = repository.refresh(now)
         if renewed:
             logger.info("signed the trust root anew: %s", ", ".join(renewed))
-
-    renew()
-    publishers = [tlog.publisher(open_witnesses(layout)), ctlog.publisher()]
-    return Publishing(publishers, renew, on_failure=on_failure)
+        freeze_due_shards(self._layout, now)

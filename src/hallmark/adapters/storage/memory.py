@@ -127,10 +127,9 @@ class MemoryHeadStore:
                 self._head = msgspec.structs.replace(self.head(), applied=size, applied_edge=edge)
             self._staged = tuple(item for item in self._staged if item.end > size)
 
-    def set_frozen(self, checkpoint: bytes) -> None:
-        """Freeze the log for good."""
-        with self._lock:
-            self._head = msgspec.structs.replace(self.head(), frozen=True, checkpoint=checkpoint)
+    def freeze(self, checkpoint: bytes) -> None:
+        """Set the mark that every later commit looks at."""
+        self._head = msgspec.structs.replace(self.head(), frozen=True, checkpoint=checkpoint)
 
     def compact(self) -> None:
         """Do nothing: memory needs no tidying."""

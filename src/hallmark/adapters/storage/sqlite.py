@@ -38,7 +38,11 @@ _FIND: Final = "SELECT idx FROM dedup WHERE key = ?"
 _CACHE_KIB: Final = 16 * 1024
 _TRUNCATE_BYTES: Final = 64 * 1024 * 1024
 
-_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN})
+_NOTHING_WRITTEN: Final = {
+    sqlite3.SQLITE_FULL: "storage_full",
+    sqlite3.SQLITE_READONLY: "storage_read_only",
+    sqlite3.SQLITE_CANTOPEN: "storage_read_only",
+}
 
 
 class SqliteHeadStore:
@@ -144,11 +148,6 @@ class SqliteHeadStore:
         with self.transaction() as transaction:
             transaction.set_applied(size, edge)
 
-    def set_frozen(self, checkpoint: bytes) -> None:
-        """Freeze the log for good."""
-        with self.transaction() as transaction:
-            transaction.set_frozen(checkpoint)
-
     def compact(self) -> None:
         """Copy the write-ahead log into the database; cut the file once it has grown large.
 
@@ -231,8 +230,8 @@ class _SqliteTransaction:
         self._db.execute("DELETE FROM staged WHERE end <= ?", (size,))
         self._db.execute("COMMIT")
 
-    def set_frozen(self, checkpoint: bytes) -> None:
-        """See `HeadStore.set_frozen`."""
+    def freeze(self, checkpoint: bytes) -> None:
+        """Set the mark that every later commit looks at."""
         self._db.execute("UPDATE head SET frozen = 1, checkpoint = ?", (checkpoint,))
         self._db.execute("COMMIT")
 
@@ -283,10 +282,10 @@ def _time_of(db: sqlite3.Connection, index: int) -> int:
 def _raise_for(error: sqlite3.DatabaseError, path: Path) -> NoReturn:
     """Tell a database that could not take the bytes from one that may or may not have taken them."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _FULL:
+    if code in _NOTHING_WRITTEN:
         raise Overloaded(
             f"the log's database {path.name} cannot be written: {error}",
-            code="storage_full",
+            code=_NOTHING_WRITTEN[code],
             retry_after=30,
             hint="free space on the disk, or make it writable again; nothing was lost",
         ) from error

@@ -13,18 +13,28 @@ The envelope's hash is over JSON that nobody can rebuild, so nothing is checked 
 """
 
 import hashlib
+from binascii import b2a_base64
 from typing import Final, Literal
 
 import msgspec
 
-from hallmark.core.algorithms import SHA2_256
+from hallmark.core.algorithms import SHA2_256, Algorithm, parse_key_details
 from hallmark.core.encoding.json_document import decode_document
 from hallmark.core.entries.pem import pem_to_der
 from hallmark.core.entries.signed_content import SignedContent, check_equal
+from hallmark.core.tiles import MAX_ENTRY_BYTES
 from hallmark.errors import InvalidEntry, MalformedInput
 
 MAX_DSSE_ENTRY_BYTES: Final = 4 * 1024 * 1024
 MAX_DSSE_SIGNATURES: Final = 32
+
+_BODY_V002: Final = (
+    b'{"apiVersion":"0.0.2","kind":"dsse","spec":{"dsseV002":'
+    b'{"payloadHash":{"algorithm":"SHA2_256","digest":"%b"},"signatures":[%b]}}}'
+)
+_SIGNATURE_V002: Final = (
+    b'{"content":"%b","verifier":{"keyDetails":"%b","%b":{"rawBytes":"%b"}}}'  # "p" and "x" sort after "k"
+)
 
 
 class LoggedSignature(msgspec.Struct, frozen=True):
@@ -49,6 +59,41 @@ class DsseEntry(msgspec.Struct, frozen=True):
         check_equal(self.payload_digest, hashlib.sha256(content.envelope.payload).digest(), "payload")
         expected = (LoggedSignature(content.signature, content.verifier),)
         check_equal(self.signatures, expected, "signature or signer")
+
+
+class VerifiedBy(msgspec.Struct, frozen=True):
+    """One signature of a dsse 0.0.2, and what checks it: a certificate or a key (DER) and its algorithm."""
+
+    signature: bytes
+    algorithm: Algorithm
+    verifier: bytes
+    is_certificate: bool
+
+
+class DsseV002(msgspec.Struct, frozen=True):
+    """The body of a dsse 0.0.2: the payload's SHA-256 and its signatures, in the order of their bytes."""
+
+    payload_digest: bytes
+    signatures: tuple[VerifiedBy, ...]
+
+    def to_bytes(self) -> bytes:
+        """Print the canonical body; a template, because every value is base64 or a name of the registry."""
+        printed = b",".join(_print_signature(item) for item in self.signatures)
+        return _BODY_V002 % (b2a_base64(self.payload_digest, newline=False), printed)
+
+    def check(self, content: SignedContent) -> None:
+        """Check that the entry is about this envelope and its one signature; raises `InvalidEntry`."""
+        signatures = tuple(LoggedSignature(item.signature, item.verifier) for item in self.signatures)
+        DsseEntry(self.payload_digest, signatures).check(content)
+
+
+def _print_signature(item: VerifiedBy) -> bytes:
+    return _SIGNATURE_V002 % (
+        b2a_base64(item.signature, newline=False),
+        item.algorithm.key_details.encode("ascii"),
+        b"x509Certificate" if item.is_certificate else b"publicKey",
+        b2a_base64(item.verifier, newline=False),
+    )
 
 
 class _Strict(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -126,15 +171,16 @@ def parse_dsse_v001(body: bytes) -> DsseEntry:
     )
 
 
-def parse_dsse_v002(body: bytes) -> DsseEntry:
-    """Read a body of version 0.0.2; raises `MalformedInput`."""
-    found = decode_document(_DECODER_V002, body, what="the dsse entry", max_bytes=MAX_DSSE_ENTRY_BYTES)
-    entry = found.spec.dsse_v002
-    _check_count(len(entry.signatures))
-    return DsseEntry(
-        entry.payload_hash.digest,
-        tuple(LoggedSignature(item.content, _verifier(item.verifier)) for item in entry.signatures),
-    )
+def parse_dsse_v002(body: bytes) -> DsseV002:
+    """Read a body of version 0.0.2; raises `MalformedInput` for anything that `to_bytes` would not print."""
+    what = "the dsse entry"
+    found = decode_document(_DECODER_V002, body, what=what, max_bytes=MAX_ENTRY_BYTES).spec.dsse_v002
+    _check_count(len(found.signatures))
+    signatures = tuple(_signature(item) for item in found.signatures)
+    entry = DsseV002(found.payload_hash.digest, signatures)
+    if entry.to_bytes() != body:
+        raise MalformedInput(f"{what} is not canonical")
+    return entry
 
 
 def parse_hex_digest(value: str) -> bytes:
@@ -148,11 +194,13 @@ def parse_hex_digest(value: str) -> bytes:
     return digest
 
 
-def _verifier(found: _Verifier) -> bytes:
-    chosen = found.x509_certificate or found.public_key
-    if chosen is None or (found.x509_certificate and found.public_key):
+def _signature(found: _SignatureV002) -> VerifiedBy:
+    certificate, key = found.verifier.x509_certificate, found.verifier.public_key
+    chosen = certificate or key
+    if chosen is None or (certificate is not None and key is not None) or not chosen.raw_bytes:
         raise MalformedInput("a signature of the dsse entry has not exactly one verifier")
-    return chosen.raw_bytes
+    algorithm = parse_key_details(found.verifier.key_details)
+    return VerifiedBy(found.content, algorithm, chosen.raw_bytes, certificate is not None)
 
 
 def _check_count(count: int) -> None:

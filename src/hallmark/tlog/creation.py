@@ -1,0 +1,66 @@
+"""CreateEntry, whatever the transport: read, check, append, and every failure as an answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from hallmark.errors import HallmarkError, InvalidProof, Overloaded
+from hallmark.ports import Appended
+from hallmark.tlog.answers import Refusal, Refused, refusal
+from hallmark.tlog.metrics import TlogMetrics
+from hallmark.tlog.requests import DsseRequest, EntryRequest, MalformedDsseRequest
+from hallmark.tlog.service import CheckedEntry, TlogService
+from hallmark.web.problems import INTERNAL_ERROR, error_info, report_unexpected
+
+
+class EntryCreator:
+    """Creates entries of one log. Every method raises `Refused` and nothing else."""
+
+    def __init__(self, service: TlogService, metrics: TlogMetrics) -> None:
+        self._service = service
+        self._metrics = metrics
+
+    async def create(self, read: Callable[[], Awaitable[EntryRequest]]) -> Appended:
+        """Append the entry that `read` gives, or find it in the log."""
+        try:
+            # a caller may wait long for its commit; what it has sent is let go before
+            entry = await self._check(read)
+            appended = await self._append(entry)
+        except HallmarkError as error:
+            if isinstance(error, InvalidProof):
+                self._metrics.proof_failures.add()
+            raise Refused(self._refusal(error)) from None
+        except Refused:
+            raise
+        except Exception as error:  # noqa: BLE001  the caller gets a plain 500, the server's log the reason
+            raise Refused(_unexpected(error)) from None
+        if not appended.duplicate:
+            self._metrics.added(entry.kind)
+        return appended
+
+    async def _check(self, read: Callable[[], Awaitable[EntryRequest]]) -> CheckedEntry:
+        self._service.check_open()
+        dsse = False
+        try:
+            request = await read()
+            dsse = isinstance(request, DsseRequest)
+            return await self._service.check(request)
+        except HallmarkError as error:
+            dsse = dsse or isinstance(error, MalformedDsseRequest)
+            raise Refused(self._refusal(error, "dsse" if dsse else "hashedrekord")) from None
+
+    async def _append(self, entry: CheckedEntry) -> Appended:
+        try:
+            async with asyncio.timeout(self._service.config.append_timeout):
+                return await self._service.append(entry)
+        except TimeoutError:
+            raise Overloaded("the log did not commit the entry in time", code="commit_timeout") from None
+
+    def _refusal(self, error: HallmarkError, kind: str = "hashedrekord") -> Refusal:
+        return refusal(error, kind, accept_dsse=self._service.config.accept_dsse)
+
+
+def _unexpected(error: Exception) -> Refusal:
+    request_id = report_unexpected(error, "the log")
+    described = error_info(HallmarkError("an unexpected error", code="internal"), request=request_id)
+    status, grpc_code = INTERNAL_ERROR
+    return Refusal(status=status, grpc_code=grpc_code, message="internal server error", details=(described,))

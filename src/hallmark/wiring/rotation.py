@@ -1,0 +1,183 @@
+"""Rotation and freezing of the signature log, beside a running instance or a stopped one.
+
+A new shard is made and listed before anybody is told of it: workers open a shard when it is first asked for.
+Then trusted root and signing config change in one TUF release, in which the old shard's service ends in the
+second in which the new one's starts. The old shard goes on answering for a day, for clients that hold older
+trust material; then the instance freezes it.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from hallmark.adapters.keys.file import write_key
+from hallmark.core.signing_config import Service, SigningConfig, parse_signing_config
+from hallmark.core.trusted_root import TransparencyLog, TrustedRoot, Validity, parse_trusted_root
+from hallmark.core.x509.authority import BACKDATING
+from hallmark.durable_files import write_durably
+from hallmark.errors import ConfigurationError, NotFound
+from hallmark.tiledlog.log import append_now, create_log, freeze_log
+from hallmark.tiledlog.signer import NoteSigner
+from hallmark.trustroot.client_files import client_files, tuf_targets
+from hallmark.trustroot.keys import load_key_files
+from hallmark.trustroot.repository import TrustRepository
+from hallmark.wiring.create import bootstrap_entry
+from hallmark.wiring.layout import InstanceFile, Layout
+from hallmark.wiring.shards import Shard, ShardTable, open_shard
+
+OVERLAP: Final = timedelta(hours=24)
+_MAX_SHARDS: Final = 1000
+
+
+@contextmanager
+def trust_locked(layout: Layout) -> Iterator[TrustRepository]:
+    """Hold the instance's trust material: one process at a time writes the TUF repository and the shards."""
+    descriptor = os.open(layout.root / "trust.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield TrustRepository(layout.tuf, load_key_files(layout.tuf_keys))
+    finally:
+        os.close(descriptor)
+
+
+def rotate_tlog(layout: Layout, now: datetime) -> Shard:
+    """Open the next shard of the signature log, and point clients at it; returns the new shard."""
+    instance = layout.read_instance()
+    with trust_locked(layout) as repository:
+        new, signer = _next_shard(layout, instance, now)
+        start = now.replace(microsecond=0)
+        root = _rotate_root(_read_root(layout), instance, new, signer, start)
+        config = _rotate_config(_read_config(layout), instance, new, start)
+        _publish(layout, repository, root, config, now)
+    return new
+
+
+def _next_shard(layout: Layout, instance: InstanceFile, now: datetime) -> tuple[Shard, NoteSigner]:
+    """Make and list the next shard, or take the one that a killed rotation listed and told nobody of."""
+    table = ShardTable(layout)
+    shards = table.read()
+    if shards[-1].trusted_url(instance) not in {log.base_url for log in _read_root(layout).tlogs}:
+        return shards[-1], open_shard(layout, instance, shards[-1])[1]
+    new = Shard(shards[-1].number + 1)
+    if new.number > _MAX_SHARDS:
+        raise ConfigurationError(f"a log has at most {_MAX_SHARDS} shards", code="too_many_shards")
+    signer = _create_shard(layout, instance, new, now)
+    table.write((*shards, new))
+    return new, signer
+
+
+def freeze_tlog(layout: Layout, number: int, now: datetime) -> Shard:
+    """Freeze a shard for good; raises `NotFound`, or `ConfigurationError` for the one that clients use."""
+    with trust_locked(layout):
+        shards = ShardTable(layout).read()
+        shard = next((item for item in shards if item.number == number), None)
+        if shard is None:
+            raise NotFound(f"the log has no shard {number}; the newest is {shards[-1].number}")
+        if shard is shards[-1]:
+            raise ConfigurationError(
+                f"shard {number} is the one that clients write to",
+                code="shard_in_use",
+                hint="open the next one first: hallmark log rotate",
+            )
+        _freeze(layout, shard, now)
+        return shard
+
+
+def freeze_due_shards(layout: Layout, now: datetime) -> None:
+    """Freeze the shards whose validity in the trusted root has ended."""
+    shards = ShardTable(layout).read()
+    if len(shards) == 1:
+        return
+    instance = layout.read_instance()
+    ended = {
+        log.base_url for log in _read_root(layout).tlogs if log.valid_for.end and log.valid_for.end <= now
+    }
+    for shard in shards:
+        if shard.trusted_url(instance) in ended:
+            _freeze(layout, shard, now)
+
+
+def _freeze(layout: Layout, shard: Shard, now: datetime) -> None:
+    log, signer = open_shard(layout, layout.read_instance(), shard)
+    store = log.store()
+    try:
+        freeze_log(store, signer, now)
+    finally:
+        store.close()
+
+
+def _create_shard(layout: Layout, instance: InstanceFile, shard: Shard, now: datetime) -> NoteSigner:
+    """Make key, database and bootstrap entry; what a killed rotation left half-made is made anew."""
+    folder = layout.root / shard.folder
+    layout.key(shard.key_name).unlink(missing_ok=True)
+    for leftover in folder.glob("log.*"):
+        leftover.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_key(layout.key(shard.key_name), ed25519.Ed25519PrivateKey.generate())
+    log, signer = open_shard(layout, instance, shard)
+    store = log.store(new=True)
+    milliseconds = int(now.timestamp() * 1000)
+    try:
+        create_log(store, signer, time=milliseconds)
+        append_now(store, signer, bootstrap_entry(), now=milliseconds)
+    finally:
+        store.close()
+    return signer
+
+
+def _rotate_root(
+    root: TrustedRoot, instance: InstanceFile, new: Shard, signer: NoteSigner, start: datetime
+) -> TrustedRoot:
+    """Add the new key; the old one stays for ever, valid until its shard is frozen."""
+    *earlier, old = root.tlogs
+    ended = Validity(old.valid_for.start, start + OVERLAP)
+    key = signer.public_key
+    added = TransparencyLog(
+        base_url=new.trusted_url(instance),
+        key=key,
+        key_details=key.algorithm.key_details,
+        log_id=signer.log_id,
+        valid_for=Validity(start - BACKDATING),
+        operator=old.operator,
+    )
+    return msgspec.structs.replace(
+        root, tlogs=(*earlier, msgspec.structs.replace(old, valid_for=ended), added)
+    )
+
+
+def _rotate_config(
+    config: SigningConfig, instance: InstanceFile, new: Shard, start: datetime
+) -> SigningConfig:
+    """End the old service in the second in which the new one starts."""
+    *earlier, old = config.rekor_tlog_urls
+    ended = msgspec.structs.replace(old, valid_for=Validity(old.valid_for.start, start))
+    added = Service(
+        url=f"{instance.base_url}{new.path}",
+        major_api_version=old.major_api_version,
+        valid_for=Validity(start),
+        operator=old.operator,
+    )
+    return msgspec.structs.replace(config, rekor_tlog_urls=(*earlier, ended, added))
+
+
+def _publish(
+    layout: Layout, repository: TrustRepository, root: TrustedRoot, config: SigningConfig, now: datetime
+) -> None:
+    repository.publish(tuf_targets(root, config), now)
+    for name, data in client_files(root, config, repository.newest_root()).items():
+        if name != "root.json":  # clients pin the root that they were given; TUF leads them to the newest
+            write_durably(layout.client / name, data)
+
+
+def _read_root(layout: Layout) -> TrustedRoot:
+    return parse_trusted_root((layout.client / "trusted_root.json").read_bytes())
+
+
+def _read_config(layout: Layout) -> SigningConfig:
+    return parse_signing_config((layout.client / "signing_config.json").read_bytes())
