@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: setup demo up test check bench interop torment lock clean
+.PHONY: setup demo up test check bench interop torment fuzz proto lock clean
 
 setup: .venv/ready  ## make .venv and install the locked dependencies
 
@@ -48,8 +48,18 @@ torment: setup  ## kill processes at random moments under load, and check every 
 	tests/interop/fetch-clients .tools
 	touch $@
 
+proto: .venv-proto/ready  ## make the code of the gRPC messages again from their .proto files
+	.venv-proto/bin/python -m grpc_tools.protoc -I src \
+		-I "$$(.venv-proto/bin/python -c 'import google.api; print(google.api.__path__[0] + "/../..")')" \
+		--python_out=src --pyi_out=src src/hallmark/tlog/grpc/*.proto
+
+.venv-proto/ready: requirements/proto.txt
+	$(PYTHON) -m venv .venv-proto
+	.venv-proto/bin/pip install --quiet --require-hashes --no-deps -r requirements/proto.txt
+	touch $@
+
 lock: setup  ## make the requirement files again from pyproject.toml
 	requirements/lock
 
 clean:
-	rm -rf .venv .venv-interop .tools
+	rm -rf .venv .venv-interop .venv-proto .tools

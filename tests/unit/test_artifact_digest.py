@@ -1,4 +1,5 @@
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,8 +45,11 @@ def test_hashes_a_file_of_a_gigabyte_in_little_memory(tmp_path):
     assert peak < 64 * 1024, "kilobytes in all"
 
 
-@pytest.mark.parametrize(("name", "code"), [("none", "file_not_found"), (".", "is_a_directory")])
+@pytest.mark.parametrize(
+    ("name", "code"), [("none", "file_not_found"), (".", "is_a_directory"), ("pipe", "not_a_file")]
+)
 def test_says_what_is_wrong_with_a_file(tmp_path, name, code):
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConfigurationError) as caught:
         digest_file(tmp_path / name)
     assert caught.value.code == code

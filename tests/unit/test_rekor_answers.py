@@ -393,7 +393,7 @@ def test_a_frozen_log_says_so_in_plain_text_and_is_still_read(how):
     with RekorLog(TlogConfig(read_only=how == "read-only")) as log:
         if how == "frozen":
             log.log.append(b"one")
-            freeze_log(log.log.store, log.log.signer, datetime.now(UTC))
+            freeze_log(log.log.store, log.log.signer, datetime(2026, 1, 2, tzinfo=UTC))
         answer = post(log, HASHEDREKORD)
         assert answer.status == 405
         assert answer.body == b"This log has been frozen, please switch to the latest log.\n"

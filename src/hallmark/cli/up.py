@@ -43,6 +43,7 @@ def default_directory() -> Path:
     type=click.Choice(["strict", "fail-open", "off"]),
     help="Without a quorum: publish no checkpoint (strict, the default), or one without it.",
 )
+@click.option("--grpc-listen", metavar="HOST:PORT", help="Where to serve the log over gRPC too (an extra).")
 @json_option
 def command(
     *,
@@ -52,6 +53,7 @@ def command(
     workers: int,
     witness_policy: Path | None,
     witness_mode: str | None,
+    grpc_listen: str | None,
     as_json: bool,
 ) -> None:
     """Start a whole instance; the first start makes keys, CA, logs and trust root.
@@ -71,18 +73,24 @@ def command(
         workers=workers,
         witness_policy=read_file(witness_policy, max_bytes=MAX_POLICY_BYTES) if witness_policy else None,
         witness_mode=witness_mode,
+        grpc_listen=grpc_listen,
     )
     run_instance(options, _announce_json if as_json else _announce)
 
 
 def _announce_json(running: Running) -> None:
-    Output(as_json=True).finish(ready=running.instance.base_url, directory=str(running.layout.root.resolve()))
+    Output(as_json=True).finish(
+        ready=running.instance.base_url,
+        directory=str(running.layout.root.resolve()),
+        grpc=running.grpc_address or None,
+    )
     sys.stdout.flush()
 
 
 def _announce(running: Running) -> None:
     """Say that the instance serves, then how to point each client at it."""
     url, client = running.instance.base_url, running.layout.client.resolve()
+    grpc = f"\n  gRPC             {running.grpc_address}" if running.grpc_address else ""
     click.echo(f"ready {url}")
     click.echo(f"""
   hallmark         hallmark token --email you@example.com --instance {url} > token
@@ -91,7 +99,7 @@ def _announce(running: Running) -> None:
                    cosign sign-blob --yes --identity-token token --bundle FILE.sigstore.json FILE
   sigstore-python  sigstore --instance {url}/tuf trust-instance {client}/root.json
                    sigstore --instance {url}/tuf sign --identity-token "$(cat token)" FILE
-  more             hallmark client-config --for cosign --data {running.layout.root}
+  more             hallmark client-config --for cosign --data {running.layout.root}{grpc}
 
 Stop it with Ctrl-C. Everything it knows is in {running.layout.root}""")
     sys.stdout.flush()

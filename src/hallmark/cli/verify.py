@@ -94,7 +94,7 @@ def command(
     output = Output(as_json=as_json)
     signer = _Signer(
         policy=_policy(identity, issuer, identity_regexp, issuer_regexp),
-        key=parse_public_key_pem(read_file(key, max_bytes=_MAX_KEY_BYTES)) if key else None,
+        key=_read_key(key) if key else None,
     )
     _check_signer(signer, allow_unlogged=allow_unlogged)
     if allow_unlogged and require_witnesses is not None:
@@ -133,6 +133,15 @@ def _policy(
         identity=identity_regexp or re.escape(identity or ""),
         oidc_issuer=issuer_regexp or re.escape(issuer or ""),
     )
+
+
+def _read_key(path: Path) -> PublicKey:
+    try:
+        return parse_public_key_pem(read_file(path, max_bytes=_MAX_KEY_BYTES))
+    except MalformedInput as error:
+        raise ConfigurationError(
+            f"{path}: {error.message}", code="malformed_key", hint="name a file with a PEM public key"
+        ) from None
 
 
 def _check_signer(signer: _Signer, *, allow_unlogged: bool) -> None:
@@ -259,6 +268,12 @@ def _find_bundle(item: _Item) -> Path:
 
 
 def _artifact(item: _Item, bundle: Bundle, key: PublicKey | None) -> Artifact:
+    if bundle.certificate is None and key is None:
+        raise ConfigurationError(
+            f"{item.bundle} is signed with a bare key",
+            code="key_needed",
+            hint="pass the public key with --key",
+        )
     hash_algorithm = required_hash(bundle, key)
     if item.digest is not None:
         return Artifact(hash_algorithm=item.digest.hash_algorithm, digest=item.digest.value)

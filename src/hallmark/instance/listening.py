@@ -19,8 +19,13 @@ class Address(msgspec.Struct, frozen=True):
     @property
     def base_url(self) -> str:
         """The URL of this address."""
+        return f"http://{self.netloc}"
+
+    @property
+    def netloc(self) -> str:
+        """The address in one word."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{host}:{self.port}"
 
 
 def parse_listen(text: str) -> Address:

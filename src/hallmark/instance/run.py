@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +38,8 @@ _FAILED: Final = 70
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What `hallmark up` was told; None stands for what was not given.
 
-    `witness_policy` is the content of the file; `witness_mode` is `strict`, `fail-open` or `off`.
+    `witness_policy` is the content of the file; `witness_mode` is `strict`, `fail-open` or `off`;
+    `grpc_listen` serves the log over gRPC too.
     """
 
     root: Path
@@ -46,6 +48,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1
     witness_policy: bytes | None = None
     witness_mode: str | None = None
+    grpc_listen: str | None = None
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -53,6 +56,7 @@ class Running(msgspec.Struct, frozen=True):
 
     instance: InstanceFile
     layout: Layout
+    grpc_address: str = ""
 
 
 def run_instance(options: Options, announce: Callable[[Running], None]) -> None:
@@ -67,32 +71,36 @@ def run_instance(options: Options, announce: Callable[[Running], None]) -> None:
     with locked_directory(options.root) as layout:
         new = is_new(layout)
         instance, reservation = _reserve(options, None if new else layout.read_instance())
-        supervisor = Supervisor(layout.root, options.workers)
+        grpc = _reserve_grpc(options.grpc_listen)
+        address = "" if grpc is None else grpc.address.netloc
+        supervisor = Supervisor(layout.root, options.workers, grpc_address=address)
         try:
             if new:
                 create_instance(layout, instance, now=datetime.now(UTC))
                 install(layout)
             _, signer = open_tlog(layout, instance)
             change_setting(layout, signer, options.witness_policy, options.witness_mode)
-            _serve(layout, instance, supervisor, announce, stopping)
+            _serve(Running(instance, layout, address), supervisor, announce, stopping)
         finally:
             supervisor.stop()
             reservation.close()
+            if grpc is not None:
+                grpc.close()
 
 
 def _serve(
-    layout: Layout,
-    instance: InstanceFile,
+    running: Running,
     supervisor: Supervisor,
     announce: Callable[[Running], None],
     stopping: threading.Event,
 ) -> None:
+    layout, instance = running.layout, running.instance
     publishing = Publishing(layout, instance, on_failure=_fail)
     publishing.recover()
     supervisor.serve()
     publishing.start()
     note_instance(instance.base_url, layout.root.resolve())
-    announce(Running(instance, layout))
+    announce(running)
     supervisor.watch(stopping.is_set)
     supervisor.stop()
     publishing.stop()
@@ -110,6 +118,21 @@ def _reserve(options: Options, known: InstanceFile | None) -> tuple[InstanceFile
         return instance, reservation
     _check_unchanged(options, known)
     return known, Reservation(Address(known.host, known.port))
+
+
+def _reserve_grpc(listen: str | None) -> Reservation | None:
+    """Hold the port for gRPC, where it is asked for; raises `ConfigurationError`."""
+    if listen is None:
+        return None
+    if find_spec("grpc_reflection") is None:
+        raise ConfigurationError(
+            "gRPC is not installed",
+            code="missing_extra",
+            hint="install hallmark-sigstore[grpc], or leave --grpc-listen out",
+        )
+    address = parse_listen(listen)
+    check_loopback(address.host)
+    return Reservation(address)
 
 
 def _instance(base_url: str, address: Address) -> InstanceFile:

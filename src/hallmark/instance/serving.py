@@ -1,10 +1,12 @@
 """Serving one application on one address, until a signal says to stop."""
 
 import asyncio
+import os
 import resource
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -57,6 +59,17 @@ async def _until_listening(host: str, port: int) -> None:
         else:
             writer.close()
             return
+
+
+def leave() -> NoReturn:
+    """End the process after `serve`, successfully.
+
+    Threads of the server may outlive it for a moment; one that calls into an interpreter which is being taken
+    down aborts the process, so it is not taken down.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def raise_file_limit() -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from hallmark.instance.directory import locked_directory
 from hallmark.instance.listening import Reservation, parse_listen
-from hallmark.instance.serving import raise_file_limit, serve
+from hallmark.instance.serving import leave, raise_file_limit, serve
 from hallmark.wiring.witness import OpenWitness, open_witness
 from hallmark.witness.config import WitnessConfig, parse_logs
 
@@ -32,7 +32,7 @@ class WitnessOptions(msgspec.Struct, frozen=True, kw_only=True):
 def run_witness(options: WitnessOptions, announce: Callable[[str, OpenWitness], None]) -> None:
     """Serve until SIGINT or SIGTERM; `announce` gets the URL and the witness once it serves.
 
-    Must run in the main thread. Raises `ConfigurationError`.
+    Must run in the main thread, and ends the process. Raises `ConfigurationError`.
     """
     logging.getLogger("_granian").setLevel(logging.WARNING)
     raise_file_limit()
@@ -59,6 +59,7 @@ def run_witness(options: WitnessOptions, announce: Callable[[str, OpenWitness], 
             )
         finally:
             reservation.close()
+        leave()
 
 
 def _fail(_error: BaseException) -> None:

@@ -5,13 +5,15 @@ JSON, and the file descriptors of two pipes. It imports first and opens the dire
 """
 
 import asyncio
+import importlib
 import logging
 import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -20,6 +22,9 @@ from hallmark.instance.serving import raise_file_limit, serve
 from hallmark.instance.supervisor import BEAT_SECONDS, GO, WorkerTask, say_alive, say_refused
 from hallmark.wiring.application import Application, Process, open_application
 from hallmark.wiring.layout import Layout
+
+if TYPE_CHECKING:
+    from hallmark.tlog.grpc.server import GrpcServer
 
 _REFUSED: Final = 2
 _FAILED: Final = 70
@@ -49,6 +54,9 @@ def main(arguments: list[str]) -> None:
 async def _serve(application: Application, task: WorkerTask, reports: int) -> None:
     instance = application.instance
     application.start()
+    grpc = _open_grpc(application, task.grpc_address)
+    for extra in grpc:
+        await extra.start()
     await serve(
         application,
         instance.host,
@@ -56,7 +64,18 @@ async def _serve(application: Application, task: WorkerTask, reports: int) -> No
         (signal.SIGTERM,),
         while_serving=lambda: _beat(reports),
     )
+    for extra in grpc:
+        await extra.stop()
     await asyncio.to_thread(application.stop)
+
+
+def _open_grpc(application: Application, address: str) -> Sequence["GrpcServer"]:
+    """Open the gRPC server where one is asked for: only then are its libraries imported."""
+    if not address:
+        return ()
+    module = importlib.import_module("hallmark.wiring.rekor_grpc")
+    server: GrpcServer = module.open_grpc(application, address)
+    return (server,)
 
 
 async def _beat(reports: int) -> None:

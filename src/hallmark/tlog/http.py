@@ -1,5 +1,6 @@
 """Rekor v2 over HTTP (`dev.sigstore.rekor.v2.Rekor` through grpc-gateway)."""
 
+import time
 from functools import partial
 from typing import Final
 
@@ -43,7 +44,7 @@ def routes(service: TlogService, metrics: TlogMetrics | None = None) -> list[Bas
 def hot_routes(service: TlogService, metrics: TlogMetrics | None = None) -> dict[str, App]:
     """The POST routes that bypass routing."""
     metrics = metrics or TlogMetrics()
-    return {ENTRIES: metrics.measured(_CreateEntry(service, metrics))}
+    return {ENTRIES: _CreateEntry(service, metrics)}
 
 
 class _Endpoint:
@@ -61,20 +62,24 @@ class _CreateEntry:
 
     def __init__(self, service: TlogService, metrics: TlogMetrics) -> None:
         self._config = service.config
+        self._metrics = metrics
         self._creator = EntryCreator(service, metrics)
         self._printer = EntryPrinter(service.log_id)
         self._budget = BodyBudget(service.config.max_body_bytes_in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
         try:
             appended = await self._creator.create(partial(self._read, receive))
         except Refused as refused:
-            await _refuse(send, refused.answer)
+            status = await _refuse(send, refused.answer)
         else:
             if appended.duplicate:
-                await _answer_duplicate(send, scope["path"], appended.index)
+                status = await _answer_duplicate(send, scope["path"], appended.index)
             else:
+                status = 201
                 await respond(send, 201, self._printer.print(appended))
+        self._metrics.count(scope, status, time.perf_counter() - began)
 
     async def _read(self, receive: Receive) -> EntryRequest:
         config = self._config
@@ -84,19 +89,21 @@ class _CreateEntry:
         return parse_create_entry(body)
 
 
-async def _answer_duplicate(send: Send, path: str, index: int) -> None:
+async def _answer_duplicate(send: Send, path: str, index: int) -> int:
     headers = [(b"x-log-index", str(index).encode()), (b"location", f"{path}/{index}".encode())]
     await respond(send, 409, grpc_problem(_ALREADY_EXISTS, duplicate_message(index)), headers=headers)
+    return 409
 
 
-async def _refuse(send: Send, answer: Refusal) -> None:
+async def _refuse(send: Send, answer: Refusal) -> int:
     if answer.status == 405:
         text = f"{FROZEN_TEXT}\n".encode()
         await respond(send, 405, text, content_type=b"text/plain; charset=utf-8")
-        return
+        return 405
     retry = [] if answer.retry_after is None else [(b"retry-after", str(answer.retry_after).encode())]
     body = grpc_problem(answer.grpc_code, answer.message, list(answer.details))
     await respond(send, answer.status, body, headers=retry)
+    return answer.status
 
 
 async def _wrong_method(_request: Request) -> Response:

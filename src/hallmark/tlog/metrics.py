@@ -20,6 +20,26 @@ _LATENCY: Final = "rekor_v2_http_api_latency"
 _SIZE: Final = "rekor_v2_http_api_request_size"
 PROOF_FAILURES: Final = "rekor_v2_inclusion_proof_failure_total"
 
+_UNKNOWN: Final = 2
+_INTERNAL: Final = 13
+_GRPC_SERVICE: Final = "dev.sigstore.rekor.v2.Rekor"
+GRPC_METHODS: Final = ("CreateEntry", "GetTile", "GetEntryBundle", "GetCheckpoint")
+_GRPC_CODES: Final = {
+    0: "OK",
+    2: "Unknown",
+    3: "InvalidArgument",
+    5: "NotFound",
+    6: "AlreadyExists",
+    12: "Unimplemented",
+    13: "Internal",
+    14: "Unavailable",
+}
+_GRPC_CALL: Final = tuple(("unary", _GRPC_SERVICE, method) for method in GRPC_METHODS)
+_GRPC_STARTED: Final = "grpc_server_started_total"
+_GRPC_HANDLED: Final = "grpc_server_handled_total"
+_GRPC_SIZE: Final = "rekor_v2_grpc_api_request_size"
+_GRPC_PANICS: Final = "rekor_v2_grpc_req_panics_recovered_total"
+
 FAMILIES: Final = (
     *(
         Family(name=name, documentation=f"New {kind} entries of the log.")
@@ -51,6 +71,27 @@ FAMILIES: Final = (
         name=PROOF_FAILURES,
         documentation="Proofs that did not hold before they were handed out; must stay zero.",
     ),
+    Family(
+        name=_GRPC_STARTED,
+        documentation="Calls that the gRPC server has begun.",
+        labels=("grpc_type", "grpc_service", "grpc_method"),
+        values=_GRPC_CALL,
+    ),
+    Family(
+        name=_GRPC_HANDLED,
+        documentation="Calls that the gRPC server has answered.",
+        labels=("grpc_type", "grpc_service", "grpc_method", "grpc_code"),
+        values=tuple((*call, code) for call in _GRPC_CALL for code in _GRPC_CODES.values()),
+    ),
+    Family(
+        name=_GRPC_SIZE,
+        documentation="Bytes of the messages of gRPC calls.",
+        kind="histogram",
+        labels=("grpc_service", "grpc_method", "grpc_packet_part"),
+        values=tuple((service, method, "payload") for _, service, method in _GRPC_CALL),
+        buckets=_BYTES,
+    ),
+    Family(name=_GRPC_PANICS, documentation="Unexpected errors in gRPC calls."),
 )
 
 
@@ -65,6 +106,20 @@ class _Tally:
         self.size: Histogram = meter.histogram(_SIZE, code, method)
 
 
+class _GrpcTally:
+    """The numbers of one gRPC method."""
+
+    __slots__ = ("handled", "size", "started")
+
+    def __init__(self, meter: Meter, method: str) -> None:
+        labels = ("unary", _GRPC_SERVICE, method)
+        self.started: Number = meter.number(_GRPC_STARTED, *labels)
+        self.size: Histogram = meter.histogram(_GRPC_SIZE, _GRPC_SERVICE, method, "payload")
+        self.handled: dict[int, Number] = {
+            code: meter.number(_GRPC_HANDLED, *labels, name) for code, name in _GRPC_CODES.items()
+        }
+
+
 class TlogMetrics:
     """The numbers of one log in one process; used by its event loop only."""
 
@@ -72,11 +127,25 @@ class TlogMetrics:
         self._meter = meter or Meter(FAMILIES)
         self._tallies = {(int(code), method): _Tally(self._meter, code, method) for code, method in _BY_CODE}
         self._new = {kind: self._meter.number(name) for kind, name in NEW_ENTRIES.items()}
+        self._grpc = {method: _GrpcTally(self._meter, method) for method in GRPC_METHODS}
+        self._panics = self._meter.number(_GRPC_PANICS)
         self.proof_failures = self._meter.number(PROOF_FAILURES)
 
     def added(self, kind: str) -> None:
         """Count a new entry."""
         self._new[kind].add()
+
+    def grpc_started(self, method: str, size: int) -> None:
+        """Count a gRPC call that begins with a message of `size` bytes."""
+        tally = self._grpc[method]
+        tally.started.add()
+        tally.size.observe(size)
+
+    def grpc_handled(self, method: str, code: int) -> None:
+        """Count a gRPC call that was answered with this code."""
+        self._grpc[method].handled[code if code in _GRPC_CODES else _UNKNOWN].add()
+        if code == _INTERNAL:
+            self._panics.add()
 
     def measured(self, app: App) -> App:
         """Wrap an ASGI application so that its answers are counted and timed."""
@@ -94,11 +163,12 @@ class TlogMetrics:
             try:
                 await app(scope, receive, note_status)
             finally:
-                self._count(scope, status, time.perf_counter() - began)
+                self.count(scope, status, time.perf_counter() - began)
 
         return measured
 
-    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+    def count(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count an answer."""
         method = scope["method"].lower()
         tally = self._tallies.get((status, method if method in _METHODS else "other"))
         if tally is None:

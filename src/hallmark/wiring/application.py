@@ -60,9 +60,18 @@ class Application:
     """The services of one worker process, and the committing threads of its logs."""
 
     def __init__(
-        self, instance: InstanceFile, app: App, sequencers: Sequence[Sequencer], shards: "OpenShards"
+        self,
+        instance: InstanceFile,
+        app: App,
+        *,
+        tlog: TlogService,
+        sequencers: Sequence[Sequencer],
+        shards: "OpenShards",
+        metrics: InstanceMetrics,
     ) -> None:
         self.instance = instance
+        self.tlog = tlog
+        self.metrics = metrics
         self._app = app
         self._sequencers = sequencers
         self._shards = shards
@@ -175,7 +184,14 @@ def open_application(layout: Layout, *, on_failure: OnFailure, process: Process 
         Mount("/tuf", routes=tuf_http.routes(layout.tuf)),
     ]
     shards = OpenShards(layout, instance, on_failure, metrics)
-    return Application(instance, Dispatcher(routes, hot), parts.sequencers, shards)
+    return Application(
+        instance,
+        Dispatcher(routes, hot),
+        tlog=tlog,
+        sequencers=parts.sequencers,
+        shards=shards,
+        metrics=metrics,
+    )
 
 
 class _Parts:

@@ -21,6 +21,7 @@ from hallmark.core.entries.hashedrekord import hashedrekord_v002_body
 from hallmark.core.keys import parse_public_key
 from hallmark.core.x509.authority import BACKDATING, issuing_certificate, root_certificate
 from hallmark.core.x509.tsa_profile import issue_tsa_chain
+from hallmark.durable_files import write_durably
 from hallmark.tiledlog.commit import Waiting, fixed_leaf
 from hallmark.tiledlog.log import append_now, create_log
 from hallmark.trustroot.client_files import (
@@ -33,7 +34,7 @@ from hallmark.trustroot.client_files import (
 from hallmark.trustroot.keys import create_key_files
 from hallmark.trustroot.repository import TrustRepository
 from hallmark.wiring.chains import pem_of_chain
-from hallmark.wiring.layout import DIRECTORIES, InstanceFile, Layout, write_durably
+from hallmark.wiring.layout import DIRECTORIES, InstanceFile, Layout
 from hallmark.wiring.logs import OpenLog, open_ctlog
 from hallmark.wiring.shards import open_tlog
 

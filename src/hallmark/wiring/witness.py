@@ -5,7 +5,6 @@ keys/                    ed25519.pem and ml-dsa-44.pem, 0600
 heads.db                 the newest checkpoint that was cosigned of each log
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -18,12 +17,12 @@ from hallmark.adapters.keys.file import load_private_key, write_key
 from hallmark.adapters.storage.witness_state import SqliteWitnessState
 from hallmark.core.cosignature import CosigningKey
 from hallmark.core.vkey import VerifierKey
+from hallmark.durable_files import sync_folder, write_durably
 from hallmark.errors import ConfigurationError, MalformedInput
 from hallmark.web.application import Dispatcher
 from hallmark.web.asgi import App
 from hallmark.web.health import health_routes
 from hallmark.wiring.application import utc_now
-from hallmark.wiring.layout import write_durably
 from hallmark.witness import http
 from hallmark.witness.config import WitnessConfig
 from hallmark.witness.service import CosigningKeys, Witness
@@ -82,11 +81,8 @@ def _create(root: Path, name: str) -> None:
         _key_path(root, file).unlink(missing_ok=True)
         write_key(_key_path(root, file), key)
     SqliteWitnessState(root / "heads.db").close()
-    for folder in (root / "keys", root):
-        _sync_folder(folder)
-    write_durably(root / ".witness.json", msgspec.json.encode(WitnessFile(version=VERSION, name=name)))
-    (root / ".witness.json").rename(root / "witness.json")
-    _sync_folder(root)
+    sync_folder(root / "keys")
+    write_durably(root / "witness.json", msgspec.json.encode(WitnessFile(version=VERSION, name=name)))
 
 
 def _read(root: Path, name: str) -> WitnessFile:
@@ -127,14 +123,6 @@ def _load(root: Path, name: str) -> CosigningKey:
 
 def _key_path(root: Path, name: str) -> Path:
     return root / "keys" / f"{name}.pem"
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 _RESTORE: Final = (

@@ -1,17 +1,16 @@
 """The witnesses of an instance's signature log: the setting, kept in its directory, and its uses."""
 
-import os
-import secrets
 from typing import Final
 
 import msgspec
 
 from hallmark.core.vkey import log_vkey
 from hallmark.core.witness_policy import NONE, WitnessPolicy, parse_witness_policy
+from hallmark.durable_files import write_durably
 from hallmark.errors import ConfigurationError, MalformedInput
 from hallmark.tiledlog.signer import NoteSigner
 from hallmark.tiledlog.witnessing import WitnessedCheckpoint
-from hallmark.wiring.layout import Layout, write_durably
+from hallmark.wiring.layout import Layout
 from hallmark.wiring.logs import OpenLog
 from hallmark.witness.config import WitnessMode
 from hallmark.witness.gathering import Witnesses
@@ -61,9 +60,7 @@ def change_setting(layout: Layout, signer: NoteSigner, policy: bytes | None, mod
         return
     setting = _changed(layout, policy, mode)
     _check(setting, signer)
-    beside = layout.witnesses.with_name(f".{layout.witnesses.name}.{secrets.token_hex(4)}")
-    write_durably(beside, msgspec.json.encode(setting))
-    os.replace(beside, layout.witnesses)
+    write_durably(layout.witnesses, msgspec.json.encode(setting))
 
 
 def _changed(layout: Layout, policy: bytes | None, mode: str | None) -> WitnessSetting:

@@ -1,0 +1,223 @@
+"""Rekor v2 over gRPC, with the client of grpcio against a server in the same event loop."""
+
+import asyncio
+import base64
+
+import pytest
+from tests.support.rekor import RekorLog, changed, dsse, hashedrekord
+
+pytest.importorskip("grpc_reflection", reason="the grpc extra is not installed")
+
+import grpc
+from google.api.httpbody_pb2 import HttpBody
+from google.protobuf import json_format
+from google.protobuf.empty_pb2 import Empty
+from google.rpc import error_details_pb2, status_pb2
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from hallmark.core.merkle import leaf_hash, verify_inclusion
+from hallmark.tiledlog.sequencer import QueueLimits
+from hallmark.tlog.config import TlogConfig
+from hallmark.tlog.grpc.rekor_v2_pb2 import CreateEntryRequest, EntryBundleRequest, TileRequest
+from hallmark.tlog.grpc.server import SERVICE, GrpcServer
+from hallmark.tlog.grpc.sigstore_rekor_pb2 import TransparencyLogEntry
+
+
+class Client:
+    """Stubs of the four methods."""
+
+    def __init__(self, channel) -> None:
+        self.channel = channel
+        self.create_entry = self._stub("CreateEntry", TransparencyLogEntry)
+        self.get_tile = self._stub("GetTile", HttpBody)
+        self.get_entry_bundle = self._stub("GetEntryBundle", HttpBody)
+        self.get_checkpoint = self._stub("GetCheckpoint", HttpBody)
+
+    def _stub(self, method, answer):
+        return self.channel.unary_unary(
+            f"/{SERVICE}/{method}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=answer.FromString,
+        )
+
+
+def serve(log, talk):
+    """Serve the log while `talk(client)` runs; returns what that returns."""
+
+    async def run():
+        with log:
+            server = GrpcServer(log.service, log.metrics, "127.0.0.1:0")
+            await server.start()
+            try:
+                async with aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+                    return await asyncio.wait_for(talk(Client(channel)), 30)
+            finally:
+                await server.stop()
+
+    return asyncio.run(run())
+
+
+def message_of(request: dict) -> CreateEntryRequest:
+    return json_format.ParseDict(request, CreateEntryRequest())
+
+
+@pytest.mark.parametrize("make", [hashedrekord, dsse])
+def test_creates_an_entry_and_reads_the_log(make):
+    async def talk(client):
+        created = await client.create_entry(message_of(make()))
+        checkpoint = await client.get_checkpoint(Empty())
+        bundle = await client.get_entry_bundle(EntryBundleRequest(N="000.p/1"))
+        tile = await client.get_tile(TileRequest(L=0, N="000.p/1"))
+        return created, checkpoint, bundle, tile
+
+    log = RekorLog()
+    created, checkpoint, bundle, tile = serve(log, talk)
+    stated = log.log.signer.verify(created.inclusion_proof.checkpoint.envelope.encode())
+    hashed = leaf_hash(created.canonicalized_body)
+    verify_inclusion(hashed, created.log_index, stated.size, created.inclusion_proof.hashes, stated.root)
+    assert created.log_id.key_id == log.log.signer.log_id
+    assert created.kind_version.kind == make.__name__
+    assert checkpoint.data.decode() == created.inclusion_proof.checkpoint.envelope
+    assert (checkpoint.content_type, tile.data) == ("text/plain; charset=utf-8", hashed)
+    assert bundle.data[2:] == created.canonicalized_body
+    text = log.meter.to_text().decode()
+    called = 'grpc_type="unary",grpc_service="dev.sigstore.rekor.v2.Rekor",grpc_method="CreateEntry"'
+    assert f"grpc_server_started_total{{{called}}} 1.0" in text
+    assert f'grpc_server_handled_total{{{called},grpc_code="OK"}} 1.0' in text
+    assert f"rekor_v2_new_{make.__name__}_entries 1.0" in text
+
+
+async def refused(call):
+    with pytest.raises(aio.AioRpcError) as error:
+        await call
+    return error.value
+
+
+def details_of(error) -> list:
+    """The details of `google.rpc.Status`."""
+    raw = dict(error.trailing_metadata())["grpc-status-details-bin"]
+    status = status_pb2.Status.FromString(raw)
+    assert (status.code, status.message) == (error.code().value[0], error.details())
+    return list(status.details)
+
+
+def reason_of(error) -> str:
+    info = error_details_pb2.ErrorInfo()
+    assert details_of(error)[0].Unpack(info)
+    assert info.domain == "hallmark"
+    return info.reason
+
+
+REQUEST = "hashedRekordRequestV002"
+BAD = {
+    "nothing": ({}, "invalid type, must be either hashedrekord or dsse", "UNSUPPORTED_ENTRY"),
+    "no digest": (
+        changed(hashedrekord(), REQUEST, "digest", value=...),
+        "invalid hashedrekord request",
+        "MISSING_FIELD",
+    ),
+    "other digest": (
+        changed(hashedrekord(), REQUEST, "digest", value=base64.b64encode(bytes(32)).decode()),
+        "invalid hashedrekord request",
+        "INVALID_SIGNATURE",
+    ),
+    "unknown algorithm": (
+        changed(hashedrekord(), REQUEST, "signature", "verifier", "keyDetails", value=0),
+        "invalid hashedrekord request",
+        "UNKNOWN_ALGORITHM",
+    ),
+    "no verifiers": (
+        changed(dsse(), "dsseRequestV002", "verifiers", value=...),
+        "invalid dsse request",
+        "WRONG_NUMBER_OF_VERIFIERS",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_says_which_check_failed(case):
+    request, message, reason = BAD[case]
+
+    async def talk(client):
+        return await refused(client.create_entry(message_of(request)))
+
+    error = serve(RekorLog(), talk)
+    assert (error.code(), error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, message)
+    assert reason_of(error) == reason
+
+
+def test_a_duplicate_carries_the_index_in_its_headers():
+    async def talk(client):
+        await client.create_entry(message_of(hashedrekord(message=b"first")))
+        message = message_of(hashedrekord())
+        await client.create_entry(message)
+        call = client.create_entry(message)
+        return await refused(call), await call.initial_metadata()
+
+    error, headers = serve(RekorLog(), talk)
+    assert error.code() is grpc.StatusCode.ALREADY_EXISTS
+    assert error.details() == "an equivalent entry already exists in the transparency log with index 1"
+    assert dict(headers)["x-log-index"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("log", "code", "message"),
+    [
+        (RekorLog(TlogConfig(read_only=True)), grpc.StatusCode.UNIMPLEMENTED, "log frozen"),
+        (
+            RekorLog(limits=QueueLimits(max_entries=0)),
+            grpc.StatusCode.UNAVAILABLE,
+            "reached max pushback; retry",
+        ),
+        (
+            RekorLog(TlogConfig(max_body_bytes_in_flight=10)),
+            grpc.StatusCode.UNAVAILABLE,
+            "reached max pushback; retry",
+        ),
+    ],
+)
+def test_says_what_the_log_cannot_do_now(log, code, message):
+    async def talk(client):
+        return await refused(client.create_entry(message_of(hashedrekord())))
+
+    error = serve(log, talk)
+    assert (error.code(), error.details()) == (code, message)
+    if code is grpc.StatusCode.UNAVAILABLE:
+        retry = error_details_pb2.RetryInfo()
+        assert details_of(error)[1].Unpack(retry)
+        assert retry.retry_delay.seconds == 1
+
+
+def test_what_is_not_there_is_not_found():
+    async def talk(client):
+        return (
+            await refused(client.get_tile(TileRequest(L=0, N="001"))),
+            await refused(client.get_tile(TileRequest(L=9, N="001"))),
+            await refused(client.get_entry_bundle(EntryBundleRequest(N="../x"))),
+        )
+
+    codes = [error.code() for error in serve(RekorLog(), talk)]
+    assert codes == [
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.INVALID_ARGUMENT,
+    ]
+
+
+def test_tells_its_health_and_describes_itself():
+    async def talk(client):
+        health = health_pb2_grpc.HealthStub(client.channel)
+        states = [
+            (await health.Check(health_pb2.HealthCheckRequest(service=name))).status for name in ("", SERVICE)
+        ]
+        stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)
+        asked = reflection_pb2.ServerReflectionRequest(list_services="")
+        answers = stub.ServerReflectionInfo(iter([asked]))
+        listed = [item.name async for answer in answers for item in answer.list_services_response.service]
+        return states, listed
+
+    states, listed = serve(RekorLog(), talk)
+    assert states == [health_pb2.HealthCheckResponse.SERVING] * 2
+    assert set(listed) >= {SERVICE, "grpc.health.v1.Health"}

@@ -1,0 +1,113 @@
+"""The log of a real instance: what its workers count together, gRPC on its own port, and a clean end."""
+
+import base64
+import os
+import signal
+import socket
+import time
+
+import pytest
+import urllib3
+from prometheus_client.parser import text_string_to_metric_families
+from tests.support.instance import RunningInstance
+from tests.support.load import Load, check_log, entry_request
+from tests.support.rekor import hashedrekord
+
+from hallmark.core.trusted_root import parse_trusted_root
+
+
+@pytest.fixture
+def pool():
+    connections = urllib3.PoolManager(retries=False, timeout=30)
+    yield connections
+    connections.clear()
+
+
+def read_metrics(base_url: str) -> dict:
+    pool = urllib3.PoolManager(retries=False, timeout=30)
+    text = pool.request("GET", f"{base_url}/metrics", headers={"Connection": "close"}).data.decode()
+    pool.clear()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def post(base_url: str) -> int:
+    """Send one entry over a connection of its own, so that any worker may get it."""
+    pool = urllib3.PoolManager(retries=False, timeout=30)
+    answer = pool.request(
+        "POST", f"{base_url}/api/v2/log/entries", body=entry_request(), headers={"Connection": "close"}
+    )
+    pool.clear()
+    return answer.status
+
+
+def test_every_worker_tells_what_all_have_counted_and_forgets_nothing_of_a_dead_one(tmp_path):
+    instance = RunningInstance(tmp_path / "data", tmp_path, "--workers", "2")
+    try:
+        assert {post(instance.base_url) for _ in range(30)} == {201}
+        created = ("rekor_v2_http_requests_total", (("code", "201"), ("method", "post")))
+        log = (("log", "tlog"),)
+        for _ in range(6):
+            found = read_metrics(instance.base_url)
+            assert found[created] == found["hallmark_log_entries_total", log] == 30
+            assert found["hallmark_log_size", log] == 31
+        os.kill(instance.workers()[0], signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while len(instance.workers()) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for _ in range(6):
+            assert read_metrics(instance.base_url)[created] == 30
+        while read_metrics(instance.base_url)["hallmark_log_unpublished_entries", log]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        assert instance.stop() == 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_an_instance_serves_its_log_over_grpc_where_it_is_told_to(tmp_path, pool):
+    grpc = pytest.importorskip("grpc", reason="the grpc extra is not installed")
+    from google.protobuf import json_format
+
+    from hallmark.tlog.grpc.rekor_v2_pb2 import CreateEntryRequest
+    from hallmark.tlog.grpc.sigstore_rekor_pb2 import TransparencyLogEntry
+
+    address = f"127.0.0.1:{free_port()}"
+    instance = RunningInstance(tmp_path / "data", tmp_path, "--workers", "2", "--grpc-listen", address)
+    try:
+        with grpc.insecure_channel(address) as channel:
+            create = channel.unary_unary(
+                "/dev.sigstore.rekor.v2.Rekor/CreateEntry",
+                request_serializer=CreateEntryRequest.SerializeToString,
+                response_deserializer=TransparencyLogEntry.FromString,
+            )
+            created = create(json_format.ParseDict(hashedrekord(), CreateEntryRequest()), timeout=30)
+        found = pool.request("GET", f"{instance.base_url}/api/v2/log/entries/{created.log_index}").json()
+        assert base64.b64decode(found["canonicalizedBody"]) == created.canonicalized_body
+    finally:
+        pool.clear()
+        assert instance.stop() == 0
+
+
+def test_whoever_is_in_the_log_was_answered_when_the_instance_ends_under_load(tmp_path):
+    instance = RunningInstance(tmp_path / "data", tmp_path, "--workers", "2")
+    load = Load(instance.base_url, threads=24)
+    while len(load.answers) < 100:
+        time.sleep(0.02)
+    assert instance.stop() == 0
+    answers = load.stop()
+    again = RunningInstance(tmp_path / "data", tmp_path, listen=None)
+    try:
+        key = parse_trusted_root((again.client / "trusted_root.json").read_bytes()).tlogs[0].key
+        assert check_log(again.base_url, key, answers) == 1 + len(answers)
+    finally:
+        assert again.stop() == 0
