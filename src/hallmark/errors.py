@@ -18,6 +18,7 @@
       Frozen                  the log takes no more entries              HTTP 405
       Overloaded              back-pressure; `retry_after` seconds       HTTP 503
       RemoteError             a peer failed                              HTTP 502, exit 6
+      ProofPending            done, but a proof is still to come         exit 7
       ConfigurationError      the command or the set-up is wrong         exit 2
 
 Each error has a stable `code` (what programs compare), a message (one line: what is wrong, with the
@@ -146,6 +147,12 @@ class RemoteError(HallmarkError):
     """A service or the network failed."""
 
     default_code = "remote_error"
+
+
+class ProofPending(HallmarkError):
+    """What was asked for is done, but a proof of it is still to come."""
+
+    default_code = "proof_pending"
 
 
 class ConfigurationError(HallmarkError):

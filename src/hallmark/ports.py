@@ -80,7 +80,7 @@ class LogReads(Protocol):
     """The reading side of a log: always the newest committed tree, for whoever was just answered."""
 
     def checkpoint(self) -> bytes:
-        """Read the newest signed checkpoint."""
+        """Read the newest signed checkpoint; raises `NotFound` where witnesses must sign first."""
         ...
 
     def tile(self, tile: TileId) -> bytes:
@@ -247,6 +247,38 @@ class CheckpointSigner(Protocol):
 
     def verify(self, note: bytes) -> Checkpoint:
         """Check a signed note of this log; raises `VerificationError` or `MalformedInput`."""
+        ...
+
+
+class CosignedHead(msgspec.Struct, frozen=True):
+    """The newest checkpoint of a log that a witness has cosigned.
+
+    `time` in seconds since 1970; `note` carries the log's and the witness's signatures.
+    """
+
+    size: int
+    root: bytes
+    time: int
+    note: bytes
+
+
+class WitnessState(Protocol):
+    """What a witness remembers of each log, by its origin, for ever.
+
+    A witness that forgets could cosign two histories of one log. Several threads and processes may use one
+    state through adapters of their own: of two that advance from one head, one wins.
+    """
+
+    def head(self, origin: str) -> CosignedHead | None:
+        """Read the head of a log; None where nothing was cosigned yet."""
+        ...
+
+    def advance(self, origin: str, old: CosignedHead | None, new: CosignedHead) -> bool:
+        """Put `new` in the place of `old`, on condition that size and root hash still are those of `old`.
+
+        When it returns True, `new` is durable; False says that the head has moved. Raises `Overloaded`
+        where nothing was written, `StorageFailed` where nobody can know.
+        """
         ...
 
 

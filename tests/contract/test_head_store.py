@@ -1,6 +1,7 @@
 """Every head store keeps the contract of `ports.HeadStore`."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from hallmark.adapters.storage.memory import MemoryHeadStore
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
 from hallmark.core.merkle import EMPTY_ROOT
 from hallmark.errors import Conflict, NotFound, Overloaded
-from hallmark.ports import LogHead, Place, StagedCommit
+from hallmark.ports import LogHead, Place, StagedCommit, StorageFailed
 
 HEAD = LogHead(0, EMPTY_ROOT, 1000, (), b"note 0", 0, ())
 
@@ -174,4 +175,26 @@ def test_a_full_sqlite_database_says_so_and_goes_on_when_mended(tmp_path):
     store._db.execute("PRAGMA max_page_count=1000000")
     commit(store, 0, 1)
     assert store.head().size == 1
+    store.close()
+
+
+def test_a_read_only_sqlite_database_says_so_and_goes_on_when_mended(tmp_path):
+    store = SqliteHeadStore(tmp_path / "log.db", new=True)
+    store.create(HEAD)
+    store._db.execute("PRAGMA query_only=1")
+    with pytest.raises(Overloaded) as refused:
+        commit(store, 0, 1)
+    assert refused.value.code == "storage_read_only"
+    store._db.execute("PRAGMA query_only=0")
+    commit(store, 0, 1)
+    store.close()
+
+
+def test_an_input_output_error_leaves_unknown_what_is_durable(tmp_path):
+    store = SqliteHeadStore(tmp_path / "log.db", new=True)
+    store.create(HEAD)
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+    with pytest.raises(StorageFailed), store.transaction():
+        raise error
     store.close()

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.torment
 
 ROUNDS = int(os.environ.get("TORMENT_ROUNDS", "20"))
 FEWER = max(ROUNDS // 4, 1)
+CHECKS = max(ROUNDS // 20, 1)  # a check reads the whole log: with many rounds not after every one
 
 
 def log_key(instance):
@@ -32,13 +33,15 @@ def start(tmp_path, *, first: bool = False) -> RunningInstance:
 def test_kill_of_the_whole_tree_loses_no_answered_entry(tmp_path):
     answers: list[dict] = []
     instance = start(tmp_path, first=True)
-    for _ in range(ROUNDS):
+    for number in range(1, ROUNDS + 1):
         load = Load(instance.base_url)
         time.sleep(random.uniform(0.05, 0.6))
         instance.kill()
         answers += load.stop()
         instance = start(tmp_path)
-        assert len(answers) < check_log(instance.base_url, log_key(instance), answers)
+        if number % CHECKS == 0:
+            check_log(instance.base_url, log_key(instance), answers)
+    assert len(answers) < check_log(instance.base_url, log_key(instance), answers)
     assert len(answers) > 10 * ROUNDS
     assert instance.stop() == 0
 
@@ -46,7 +49,7 @@ def test_kill_of_the_whole_tree_loses_no_answered_entry(tmp_path):
 def test_kill_of_the_parent_alone_loses_no_answered_entry(tmp_path):
     answers: list[dict] = []
     instance = start(tmp_path, first=True)
-    for _ in range(FEWER):
+    for number in range(1, FEWER + 1):
         load = Load(instance.base_url)
         time.sleep(random.uniform(0.05, 0.6))
         instance.process.kill()
@@ -54,7 +57,8 @@ def test_kill_of_the_parent_alone_loses_no_answered_entry(tmp_path):
         instance.process.stdout.close()
         answers += load.stop()
         instance = start(tmp_path)  # at once: workers of the dead parent may still be ending
-        check_log(instance.base_url, log_key(instance), answers)
+        if number % CHECKS == 0 or number == FEWER:
+            check_log(instance.base_url, log_key(instance), answers)
     assert instance.stop() == 0
 
 
@@ -84,5 +88,21 @@ def test_a_stopped_worker_that_may_hold_the_lock_is_replaced_and_the_log_goes_on
     time.sleep(1.0)
     answers = load.stop()
     assert len(answers) > before
+    check_log(instance.base_url, log_key(instance), answers)
+    assert instance.stop() == 0
+
+
+def test_a_disk_that_fails_under_load_ends_the_process_and_loses_no_answered_entry(tmp_path):
+    instance = start(tmp_path, first=True)
+    assert instance.stop() == 0
+    largest = max(path.stat().st_size for path in (tmp_path / "data").rglob("*") if path.is_file())
+    failing = RunningInstance(tmp_path / "data", tmp_path, listen=None, file_bytes=largest + 300_000)
+    load = Load(failing.base_url)
+    time.sleep(3)
+    answers = load.stop()
+    failing.kill()
+    assert answers
+    assert "disk I/O error" in (tmp_path / "up.log").read_text()
+    instance = start(tmp_path)
     check_log(instance.base_url, log_key(instance), answers)
     assert instance.stop() == 0

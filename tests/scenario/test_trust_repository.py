@@ -10,8 +10,8 @@ from tests.support.asgi_call import call
 from tests.support.tuf_client import Client, FakeTime, serve
 from tuf.api.exceptions import ExpiredMetadataError
 
+from hallmark import durable_files
 from hallmark.errors import ConfigurationError, TrustError
-from hallmark.trustroot import durable_files
 from hallmark.trustroot.http import routes
 from hallmark.trustroot.keys import add_key_file, create_key_files, load_key_files
 from hallmark.trustroot.repository import TrustRepository

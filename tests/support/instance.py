@@ -15,14 +15,21 @@ START_SECONDS = 60
 class RunningInstance:
     """`hallmark up` on a directory; ended by `stop`, or by `kill` without a word."""
 
-    def __init__(self, root: Path, home: Path, *options: str, listen: str | None = "127.0.0.1:0") -> None:
+    def __init__(
+        self,
+        root: Path,
+        home: Path,
+        *options: str,
+        listen: str | None = "127.0.0.1:0",
+        file_bytes: int | None = None,
+    ) -> None:
         self.root = root
         self.home = home
         self.environment = isolated_environment(home)
         listening = ["--listen", listen] if listen else []
         log = (home / "up.log").open("ab")
         self.process = subprocess.Popen(
-            [*HALLMARK, "up", "--data", str(root), *listening, *options],
+            [*_limited(file_bytes), *HALLMARK, "up", "--data", str(root), *listening, *options],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -86,6 +93,15 @@ class RunningInstance:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(60)
         self.process.stdout.close()
+
+
+def _limited(file_bytes: int | None) -> list[str]:
+    """Let no file grow beyond a size: a write that would fails, as on a broken disk."""
+    if file_bytes is None:
+        return []
+    program = "import os, resource, sys; n = int(sys.argv[1]); "
+    program += "resource.setrlimit(resource.RLIMIT_FSIZE, (n, n)); os.execv(sys.argv[2], sys.argv[2:])"
+    return [sys.executable, "-c", program, str(file_bytes)]
 
 
 def isolated_environment(home: Path) -> dict[str, str]:

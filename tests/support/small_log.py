@@ -36,7 +36,8 @@ class SmallLog:
         self.store = store
         self.objects = objects
         self.limits = limits
-        self.signer = NoteSigner("log.example", SoftwareKey(key or ed25519.Ed25519PrivateKey.generate()))
+        self.key = key or ed25519.Ed25519PrivateKey.generate()
+        self.signer = NoteSigner("log.example", SoftwareKey(self.key))
         self.now = 1_700_000_000_000
         self.failures: list[BaseException] = []
         self.reader = LogReader(store, objects, TLOG_TILES)

@@ -7,6 +7,7 @@ from hallmark.errors import (
     HallmarkError,
     NotFound,
     Overloaded,
+    ProofPending,
     RemoteError,
     SignatureNotFound,
     TrustError,
@@ -36,6 +37,7 @@ _ROWS: Final[tuple[tuple[type[HallmarkError], int], ...]] = (
     (Overloaded, SERVICE_FAILED),
     (Frozen, SERVICE_FAILED),
     (NotFound, SERVICE_FAILED),
+    (ProofPending, PROOF_PENDING),
 )
 
 # Where several files fail in several ways, the gravest decides.

@@ -3,31 +3,25 @@
 Only the command that is named gets imported; `hallmark --help` and `hallmark --version` import none.
 """
 
-import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 
 import click
 
 from hallmark.cli import exit_codes
+from hallmark.cli.lazy_group import CommandRow, LazyGroup
 from hallmark.cli.output import CommandFailed, describe_error, print_error, print_json
-from hallmark.errors import ConfigurationError, HallmarkError
+from hallmark.errors import HallmarkError
 
 _REPORT_TO: Final = "this is a bug in Hallmark: please report it, with HALLMARK_DEBUG=1 set for the details"
 
 
-class CommandRow(NamedTuple):
-    """One command: where its click command is, and its line in `hallmark --help`."""
-
-    module: str
-    help: str
-
-
 COMMANDS: Final = {
     "up": CommandRow("hallmark.cli.up", "Start a whole Sigstore instance."),
+    "witness": CommandRow("hallmark.cli.witness", "Cosign the checkpoints of logs, as a witness."),
     "demo": CommandRow("hallmark.cli.demo", "Start a throw-away instance, sign and verify a file."),
     "sign": CommandRow("hallmark.cli.sign", "Sign files."),
     "verify": CommandRow("hallmark.cli.verify", "Verify files against their signatures."),
@@ -35,43 +29,9 @@ COMMANDS: Final = {
     "token": CommandRow("hallmark.cli.token", "Get an identity token from a development issuer."),
     "context": CommandRow("hallmark.cli.context", "Add, list, use and remove named instances."),
     "client-config": CommandRow("hallmark.cli.client_config", "Show how other clients use an instance."),
+    "log": CommandRow("hallmark.cli.log", "Examine, copy and export whole logs."),
     "doctor": CommandRow("hallmark.cli.doctor", "Say what is wrong with an instance, and the mend."),
 }
-
-
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are named."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """List the commands in the order of the table."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
-        row = COMMANDS.get(cmd_name)
-        if row is None:
-            return None
-        try:
-            found: click.Command = importlib.import_module(row.module).command
-        except ModuleNotFoundError as error:
-            raise _missing_part(cmd_name, error) from None
-        return found
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Print the table without importing a command."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, row.help) for name, row in COMMANDS.items()])
-
-
-def _missing_part(name: str, error: ModuleNotFoundError) -> Exception:
-    """Running an instance needs libraries that signing and verifying do not."""
-    if (error.name or "hallmark").partition(".")[0] == "hallmark":
-        return error
-    return ConfigurationError(
-        f"hallmark {name} needs {error.name}, which is not installed",
-        code="missing_library",
-        hint="install hallmark-sigstore[server]",
-    )
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -82,7 +42,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, rows=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version",
     is_flag=True,

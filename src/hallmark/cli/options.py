@@ -30,6 +30,14 @@ trust_config_option = click.option(
     help="A client trust config: trusted root and signing config in one file.",
 )
 
+require_witnesses_option = click.option(
+    "require_witnesses",
+    "--require-witnesses",
+    type=PATH,
+    metavar="POLICY",
+    help="A witness policy whose quorum must have cosigned the log's checkpoint.",
+)
+
 
 def trust_options(command: _Command) -> _Command:
     """Add the options that say what to trust."""

@@ -4,7 +4,6 @@ Results go to standard output. Errors, hints and notes go to standard error, exc
 is the object on standard output.
 """
 
-import json
 import os
 import sys
 from typing import Any, Final
@@ -93,6 +92,8 @@ def print_error(message: str, hint: str = "") -> None:
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object; everything in it is printable ASCII."""
+    import json
+
     click.echo(json.dumps(value))
 
 

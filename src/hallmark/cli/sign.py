@@ -11,18 +11,22 @@ import msgspec
 from hallmark.cli.bundle_files import SUFFIX, SUFFIXES, without_bundles
 from hallmark.cli.exit_codes import exit_code_of, gravest
 from hallmark.cli.login import token_source
-from hallmark.cli.options import PATH, json_option, trust_options
+from hallmark.cli.options import PATH, json_option, require_witnesses_option, trust_options
 from hallmark.cli.output import CommandFailed, Output, describe_error, print_json
 from hallmark.cli.trust import TrustOptions, trust_to_sign
+from hallmark.cli.witnesses import read_policy
 from hallmark.client.artifact import digest_file
 from hallmark.client.files import refuse_existing, write_file
 from hallmark.client.http import HttpClient
 from hallmark.client.signing import Signed, Signer
+from hallmark.client.witnessed import WitnessWait
 from hallmark.core.bundle import BUNDLE_V03
-from hallmark.errors import ConfigurationError, HallmarkError
+from hallmark.errors import ConfigurationError, HallmarkError, ProofPending
 
 _MAX_FILES: Final = 100_000
 _AT_ONCE: Final = 4
+_USUAL_WAIT_SECONDS: Final = 10.0
+_MAX_WAIT_SECONDS: Final = 600.0
 
 
 class _Job(msgspec.Struct, frozen=True):
@@ -57,6 +61,13 @@ class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
 )
 @click.option("--recursive", is_flag=True, help="Sign the files in the folders that are named, too.")
 @click.option("--overwrite", is_flag=True, help="Replace bundles that are there already.")
+@click.option(
+    "--wait-for-witnesses",
+    type=click.FloatRange(0, _MAX_WAIT_SECONDS),
+    metavar="SECONDS",
+    help="Wait until the log's witnesses have signed; exit code 7 if they have not by then.",
+)
+@require_witnesses_option
 @trust_options
 @json_option
 def command(
@@ -67,6 +78,8 @@ def command(
     oidc_flow: str,
     recursive: bool,
     overwrite: bool,
+    wait_for_witnesses: float | None,
+    require_witnesses: Path | None,
     instance: str,
     trusted_root: Path | None,
     trust_config: Path | None,
@@ -89,11 +102,21 @@ def command(
     trust = trust_to_sign(TrustOptions(instance=instance, trust_config=trust_config))
     http = HttpClient()
     source = token_source(identity_token, oidc_flow, trust.signing_config, http, output)
-    with Signer(trust, source, http) as signer:
-        outcomes = _sign_all(jobs, lambda job: _sign(job, signer, overwrite=overwrite))
+    witnesses = _witnesses(wait_for_witnesses, require_witnesses)
+    with Signer(trust, source, http, witnesses=witnesses) as signer:
+        outcomes = _sign_all(jobs, lambda job: _sign(job, signer, witnesses, overwrite=overwrite))
     if len(outcomes) < len(jobs):
         output.note(f"{len(jobs) - len(outcomes)} more files were not tried")
     _report(output, outcomes)
+
+
+def _witnesses(seconds: float | None, policy: Path | None) -> WitnessWait | None:
+    """A policy without a time to wait is given the usual one."""
+    if seconds is None and policy is None:
+        return None
+    return WitnessWait(
+        _USUAL_WAIT_SECONDS if seconds is None else seconds, None if policy is None else read_policy(policy)
+    )
 
 
 def _jobs(files: tuple[Path, ...], bundle: Path | None, *, recursive: bool) -> list[_Job]:
@@ -151,19 +174,29 @@ def _sign_all(jobs: list[_Job], sign: Callable[[_Job], _Outcome]) -> list[_Outco
     """The first file alone, so that one login serves all and what fails for all is said once."""
     outcomes = [sign(jobs[0])]
     error = outcomes[0].error
-    if len(jobs) == 1 or (error is not None and not isinstance(error, ConfigurationError)):
+    if len(jobs) == 1 or (error is not None and not isinstance(error, ConfigurationError | ProofPending)):
         return outcomes
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         return outcomes + list(threads.map(sign, jobs[1:]))
 
 
-def _sign(job: _Job, signer: Signer, *, overwrite: bool) -> _Outcome:
+def _sign(job: _Job, signer: Signer, witnesses: WitnessWait | None, *, overwrite: bool) -> _Outcome:
     try:
         signed = signer.sign_digest(digest_file(job.path).value)
         write_file(job.bundle, signed.bundle.to_json() + b"\n", overwrite=overwrite)
     except HallmarkError as error:
         return _Outcome(job=job, error=error)
+    if witnesses is not None and not signed.witnessed:
+        return _Outcome(job=job, signed=signed, error=_pending(job, witnesses))
     return _Outcome(job=job, signed=signed)
+
+
+def _pending(job: _Job, witnesses: WitnessWait) -> ProofPending:
+    return ProofPending(
+        f"signed as {job.bundle}, but its log entry was not cosigned within {witnesses.seconds:g} s",
+        code="not_witnessed",
+        hint="whoever demands witnesses refuses this bundle; see that the log has them, then sign again",
+    )
 
 
 def _report(output: Output, outcomes: list[_Outcome]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hallmark.cli.options import json_option
+from hallmark.cli.options import PATH, json_option
 from hallmark.cli.output import Output
 
 if TYPE_CHECKING:
@@ -32,6 +32,17 @@ def default_directory() -> Path:
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen; port 0 picks a free one, once.")
 @click.option("--public-url", metavar="URL", help="The base URL that clients use, if not that of --listen.")
 @click.option("--workers", type=click.IntRange(1, _MAX_WORKERS), default=1, help="Serving processes.")
+@click.option(
+    "--witness-policy",
+    type=PATH,
+    metavar="FILE",
+    help="Whose cosignatures the log needs; kept for later starts.",
+)
+@click.option(
+    "--witness-mode",
+    type=click.Choice(["strict", "fail-open", "off"]),
+    help="Without a quorum: publish no checkpoint (strict, the default), or one without it.",
+)
 @click.option("--grpc-listen", metavar="HOST:PORT", help="Where to serve the log over gRPC too (an extra).")
 @json_option
 def command(
@@ -40,6 +51,8 @@ def command(
     listen: str | None,
     public_url: str | None,
     workers: int,
+    witness_policy: Path | None,
+    witness_mode: str | None,
     grpc_listen: str | None,
     as_json: bool,
 ) -> None:
@@ -47,12 +60,20 @@ def command(
 
     It prints `ready URL` when it serves, and ends cleanly on Ctrl-C.
     """
+    from hallmark.client.files import read_file
+    from hallmark.core.witness_policy import MAX_POLICY_BYTES
     from hallmark.instance.run import Options, run_instance
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     root = data or default_directory()
     options = Options(
-        root=root, listen=listen, public_url=public_url, workers=workers, grpc_listen=grpc_listen
+        root=root,
+        listen=listen,
+        public_url=public_url,
+        workers=workers,
+        witness_policy=read_file(witness_policy, max_bytes=MAX_POLICY_BYTES) if witness_policy else None,
+        witness_mode=witness_mode,
+        grpc_listen=grpc_listen,
     )
     run_instance(options, _announce_json if as_json else _announce)
 

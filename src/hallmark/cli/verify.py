@@ -9,9 +9,10 @@ import msgspec
 
 from hallmark.cli.bundle_files import OLD_SUFFIX, SUFFIX, without_bundles
 from hallmark.cli.exit_codes import exit_code_of, gravest
-from hallmark.cli.options import PATH, json_option, trust_options
+from hallmark.cli.options import PATH, json_option, require_witnesses_option, trust_options
 from hallmark.cli.output import CommandFailed, Output, describe_error, print_json
 from hallmark.cli.trust import TrustOptions, trust_to_verify
+from hallmark.cli.witnesses import read_policy
 from hallmark.client.artifact import Digest, digest_file, is_digest, parse_digest
 from hallmark.client.files import read_file
 from hallmark.core.bundle import MAX_BUNDLE_BYTES, Bundle, parse_bundle
@@ -65,6 +66,7 @@ class _Item(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--bundle", type=PATH, metavar="BUNDLE", help="The bundle. Default: FILE.sigstore.json.")
 @click.option("--digest", metavar="sha256:HEX", help="Verify a digest in place of a file; needs --bundle.")
 @click.option("--allow-unlogged", is_flag=True, help="With --key: the signature need not be in a log.")
+@require_witnesses_option
 @trust_options
 @json_option
 def command(
@@ -78,6 +80,7 @@ def command(
     bundle: Path | None,
     digest: str | None,
     allow_unlogged: bool,
+    require_witnesses: Path | None,
     instance: str,
     trusted_root: Path | None,
     trust_config: Path | None,
@@ -91,12 +94,18 @@ def command(
     output = Output(as_json=as_json)
     signer = _Signer(
         policy=_policy(identity, issuer, identity_regexp, issuer_regexp),
-        key=parse_public_key_pem(read_file(key, max_bytes=_MAX_KEY_BYTES)) if key else None,
+        key=_read_key(key) if key else None,
     )
     _check_signer(signer, allow_unlogged=allow_unlogged)
+    if allow_unlogged and require_witnesses is not None:
+        raise ConfigurationError(
+            "witnesses sign a log's checkpoint, and --allow-unlogged asks for no log",
+            code="usage",
+            hint="leave one of them out",
+        )
     items = _items(files, digest, bundle)
     options = TrustOptions(instance=instance, trusted_root=trusted_root, trust_config=trust_config)
-    verifier = _verifier(options, allow_unlogged=allow_unlogged)
+    verifier = _verifier(options, require_witnesses, allow_unlogged=allow_unlogged)
     _report(output, [_verify_item(item, verifier, signer, options) for item in items])
 
 
@@ -124,6 +133,15 @@ def _policy(
         identity=identity_regexp or re.escape(identity or ""),
         oidc_issuer=issuer_regexp or re.escape(issuer or ""),
     )
+
+
+def _read_key(path: Path) -> PublicKey:
+    try:
+        return parse_public_key_pem(read_file(path, max_bytes=_MAX_KEY_BYTES))
+    except MalformedInput as error:
+        raise ConfigurationError(
+            f"{path}: {error.message}", code="malformed_key", hint="name a file with a PEM public key"
+        ) from None
 
 
 def _check_signer(signer: _Signer, *, allow_unlogged: bool) -> None:
@@ -159,11 +177,16 @@ def _item(name: str, bundle: Path | None, *, as_digest: bool) -> _Item:
     return _Item(name=name, path=path, digest=None, bundle=bundle or Path(name + SUFFIX))
 
 
-def _verifier(options: TrustOptions, *, allow_unlogged: bool) -> Verifier:
+def _verifier(options: TrustOptions, require_witnesses: Path | None, *, allow_unlogged: bool) -> Verifier:
     """Without the demand for a log there is nothing to trust but the key, so no trusted root is needed."""
     if allow_unlogged:
         return Verifier(TrustedRoot(), Thresholds(tlog=0))
-    return Verifier(trust_to_verify(options))
+    if require_witnesses is None:
+        return Verifier(trust_to_verify(options))
+
+    from hallmark.verify.witnesses import RequiredWitnesses
+
+    return Verifier(trust_to_verify(options), checkpoints=RequiredWitnesses(read_policy(require_witnesses)))
 
 
 class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,6 +268,12 @@ def _find_bundle(item: _Item) -> Path:
 
 
 def _artifact(item: _Item, bundle: Bundle, key: PublicKey | None) -> Artifact:
+    if bundle.certificate is None and key is None:
+        raise ConfigurationError(
+            f"{item.bundle} is signed with a bare key",
+            code="key_needed",
+            hint="pass the public key with --key",
+        )
     hash_algorithm = required_hash(bundle, key)
     if item.digest is not None:
         return Artifact(hash_algorithm=item.digest.hash_algorithm, digest=item.digest.value)
@@ -302,6 +331,9 @@ def _summary(verified: Verified) -> str:
     if verified.times:
         parts.append(f"at {verified.times[0].time:%Y-%m-%d %H:%M:%S} UTC")
     parts += [f"log entry {entry.log_index} of {entry.origin}" for entry in verified.entries[:1]]
+    parts += [
+        f"witnessed by {', '.join(entry.witnesses)}" for entry in verified.entries[:1] if entry.witnesses
+    ]
     if verified.statement is not None:
         parts.append(f"statement {verified.statement.predicate_type}")
     return ", ".join(parts)

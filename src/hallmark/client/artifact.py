@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -46,11 +47,13 @@ def is_digest(text: str) -> bool:
 def digest_file(path: Path, hash_algorithm: HashAlgorithm = SHA2_256) -> Digest:
     """Hash a file, in constant memory whatever its size; raises `ConfigurationError`.
 
-    A directory is refused, and so is a file that grows, shrinks or changes while it is read: no signature
-    should stand for bytes that were never together.
+    A directory or a device is refused, and so is a file that changes while it is read: no signature should
+    stand for bytes that were never together.
     """
     try:
         before = path.stat()
+        if not stat.S_ISREG(before.st_mode):
+            raise _no_file(path, before.st_mode)
         hasher = hashlib.new(hash_algorithm.name)
         buffer = memoryview(bytearray(_CHUNK))
         with path.open("rb", buffering=0) as file:
@@ -64,3 +67,13 @@ def digest_file(path: Path, hash_algorithm: HashAlgorithm = SHA2_256) -> Digest:
             f"{path} changed while it was read", code="file_changed", hint="run the command again"
         )
     return Digest(hash_algorithm, hasher.digest())
+
+
+def _no_file(path: Path, mode: int) -> ConfigurationError:
+    if stat.S_ISDIR(mode):
+        return ConfigurationError(
+            f"{path} is a directory", code="is_a_directory", hint="name the files in it"
+        )
+    return ConfigurationError(
+        f"{path} is no regular file", code="not_a_file", hint="copy its content to a file first"
+    )

@@ -148,8 +148,9 @@ class _BrokenAnswer(Exception):
 
 
 def _bounded(response: urllib3.BaseHTTPResponse, max_bytes: int, deadline: float) -> Iterator[bytes]:
+    """Read by what has arrived: a read that waits for a full chunk would let a slow answer last for ever."""
     total = 0
-    for chunk in response.stream(_CHUNK, decode_content=True):
+    while chunk := response.read1(_CHUNK, decode_content=True):
         total += len(chunk)
         if total > max_bytes:
             raise _BrokenAnswer(f"the answer has more than {max_bytes} bytes")
@@ -205,9 +206,9 @@ def _unreachable(service: str, url: str, fault: BaseException) -> RemoteError:
 
 _FAULTS: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, str], ...]] = (
     (NameResolutionError, "the host name is not known", "check the address and your network"),
+    (NewConnectionError, "nothing answers there", "is the service running, and is the address right?"),
     ((ConnectTimeoutError, ReadTimeoutError), "it does not answer in time", "is the service running?"),
     (TimeoutError, "it does not answer in time", "is the service running?"),
-    (NewConnectionError, "nothing answers there", "is the service running, and is the address right?"),
     (LocationParseError, "the address is malformed", "check the address"),
 )
 

@@ -69,6 +69,17 @@ class RekorV2Client:
             raise refused(conflict, service=SERVICE, url=self._url)
         return self._http.get(f"{self._url}/{index}", service=SERVICE)
 
+    def fetch(self, log_index: int) -> TransparencyLogEntry:
+        """Fetch an entry again, proved against the log's newest checkpoint; raises `RemoteError`.
+
+        Not part of Rekor v2: a log that does not have it answers 404 or 405.
+        """
+        url = f"{self._url}/{log_index}"
+        answer = self._http.get(url, service=SERVICE)
+        if answer.status != 200:
+            raise refused(answer, service=SERVICE, url=url)
+        return _parse_entry(answer.body)
+
 
 def _request(submission: Submission) -> dict[str, Any]:
     verifier = {

@@ -26,11 +26,13 @@ from hallmark.client.rekor import LogClient, RekorV2Client, Submission
 from hallmark.client.rekor_v1 import RekorV1Client
 from hallmark.client.timestamp import API_VERSIONS as TSA_VERSIONS
 from hallmark.client.timestamp import TimestampClient
+from hallmark.client.witnessed import WitnessWait
 from hallmark.core.algorithms import HASHES, SHA2_256
 from hallmark.core.bundle import Bundle, MessageSignature
 from hallmark.core.dsse import IN_TOTO_PAYLOAD_TYPE, Envelope, EnvelopeSignature, pae
 from hallmark.core.signing_config import ANY, ClientTrustConfig, Service, SigningConfig, select
 from hallmark.core.statement import parse_statement
+from hallmark.core.transparency_log_entry import TransparencyLogEntry
 from hallmark.core.trusted_root import TrustedRoot
 from hallmark.core.x509.certificate import SigningCertificate, parse_signing_certificate
 from hallmark.errors import MalformedInput, RemoteError, TrustError, VerificationError
@@ -52,10 +54,14 @@ _MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
 
 
 class Signed(msgspec.Struct, frozen=True):
-    """A bundle, and what verifying it proved."""
+    """A bundle, and what verifying it proved.
+
+    `witnessed` says whether its log entries carry the cosignatures that were waited for.
+    """
 
     bundle: Bundle
     verified: Verified
+    witnessed: bool = False
 
 
 class SigningServices(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +110,8 @@ class Signer:
     """Signs any number of artifacts with one identity; safe to share between threads.
 
     The first signature takes a token and a certificate; all that follow share them, until the certificate is
-    about to expire. Use it as a context manager: at the end the key is forgotten.
+    about to expire. Use it as a context manager: at the end the key is forgotten. With `witnesses` it waits
+    until the witnesses of the log have signed, as long as that says; see `Signed.witnessed`.
     """
 
     def __init__(
@@ -114,7 +121,9 @@ class Signer:
         http: HttpClient,
         *,
         clock: Clock = system_clock,
+        witnesses: WitnessWait | None = None,
     ) -> None:
+        self._witnesses = witnesses
         self._trusted_root: TrustedRoot = trust.trusted_root
         self._services = choose_services(trust.signing_config, http, clock())
         self._verifier = Verifier(trust.trusted_root)
@@ -173,7 +182,7 @@ class Signer:
         self, bundle: Bundle, submission: Submission, artifact: Artifact, session: _Session
     ) -> Signed:
         """Gather the evidence, all of it at once, and verify the bundle as its reader will."""
-        entries = [self._threads.submit(log.submit, submission) for log in self._services.logs]
+        entries = [self._threads.submit(self._log, log, submission) for log in self._services.logs]
         timestamps = [
             self._threads.submit(authority.fetch, submission.signature)
             for authority in self._services.timestamp_authorities
@@ -189,7 +198,15 @@ class Signer:
             verified = self._verifier.verify(complete, artifact, policy)
         except VerificationError as error:
             raise _unusable(error, self._clock(), session) from None
-        return Signed(complete, verified)
+        wait = self._witnesses
+        witnessed = wait is not None and all(wait.is_witnessed(entry) for entry in complete.tlog_entries)
+        return Signed(complete, verified, witnessed)
+
+    def _log(self, log: LogClient, submission: Submission) -> TransparencyLogEntry:
+        entry = log.submit(submission)
+        if self._witnesses is None or not isinstance(log, RekorV2Client):
+            return entry
+        return self._witnesses.wait(log, entry)
 
     def _current_session(self) -> _Session:
         with self._lock:

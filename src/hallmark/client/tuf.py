@@ -5,14 +5,21 @@ The chain of trust starts at a root.json whose SHA-256 fingerprint somebody pinn
 
 import hashlib
 import hmac
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, ExpiredMetadataError, RepositoryError
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    DownloadLengthMismatchError,
+    ExpiredMetadataError,
+    RepositoryError,
+)
 from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.updater import Updater
 
@@ -25,7 +32,9 @@ TRUSTED_ROOT: Final = "trusted_root.json"
 SIGNING_CONFIG: Final = "signing_config.v0.2.json"
 _MAX_ROOT_BYTES: Final = 512_000
 _MAX_FILE_BYTES: Final = 8 << 20
-_ROLES: Final = ("root.json", "timestamp.json", "snapshot.json", "targets.json")
+_ROLES: Final = ("timestamp.json", "snapshot.json", "targets.json")
+_ROOTS: Final = "root_history"
+_ROOT_NAME: Final = re.compile(r"[1-9][0-9]{0,8}\.root\.json", re.ASCII)
 
 
 class _Signed(msgspec.Struct, frozen=True):
@@ -44,6 +53,7 @@ class _Fetcher(FetcherInterface):
         self.fault: HallmarkError | None = None
 
     def _fetch(self, url: str) -> Iterator[bytes]:
+        self.fault = None
         try:
             answer = self._http.get(url, service=SERVICE, max_bytes=_MAX_FILE_BYTES)
         except HallmarkError as error:
@@ -93,9 +103,7 @@ def fetch_trust(
     try:
         with tempfile.TemporaryDirectory(prefix="hallmark-") as name:
             folder = Path(name)
-            for role, data in (known.metadata if known else {}).items():
-                if role in _ROLES[1:]:
-                    (folder / role).write_bytes(data)
+            _write_metadata(folder, known.metadata if known else {})
             return _update(folder, tuf_url, root, fetcher, now)
     except ExpiredMetadataError as error:
         raise TrustError(
@@ -103,18 +111,36 @@ def fetch_trust(
             code="expired_trust_material",
             hint="the operator must let the instance renew it; check this machine's clock too",
         ) from None
-    except DownloadError as error:
-        raise fetcher.fault or RemoteError(f"{SERVICE} at {tuf_url} failed: {one_line(str(error))}") from None
-    except (RepositoryError, ValueError) as error:
+    except (RepositoryError, DownloadLengthMismatchError, ValueError) as error:
         raise TrustError(
             f"the TUF repository at {tuf_url} does not hold: {one_line(str(error))}",
             code="untrusted_repository",
             hint="tell the operator; do not sign or verify with it",
         ) from None
+    except DownloadError as error:
+        raise fetcher.fault or RemoteError(f"{SERVICE} at {tuf_url} failed: {one_line(str(error))}") from None
     except OSError as error:
         raise TrustError(
             f"cannot keep the trust material: {error.strerror}", code="no_temporary_folder"
         ) from None
+
+
+def _write_metadata(folder: Path, metadata: Mapping[str, bytes]) -> None:
+    """Give the TUF client what it knew: each root since the pinned one, and the other roles.
+
+    It checks all of it anew, from the pinned root on.
+    """
+    (folder / _ROOTS).mkdir()
+    for name, data in metadata.items():
+        if name in _ROLES:
+            (folder / name).write_bytes(data)
+        elif _ROOT_NAME.fullmatch(name):
+            (folder / _ROOTS / name).write_bytes(data)
+
+
+def _read_metadata(folder: Path) -> dict[str, bytes]:
+    roots = {path.name: path.read_bytes() for path in (folder / _ROOTS).iterdir()}
+    return roots | {name: (folder / name).read_bytes() for name in _ROLES}
 
 
 def _update(folder: Path, tuf_url: str, root: bytes, fetcher: _Fetcher, now: datetime) -> TrustMaterial:
@@ -124,11 +150,12 @@ def _update(folder: Path, tuf_url: str, root: bytes, fetcher: _Fetcher, now: dat
     )
     updater.refresh()
     files = {name: _fetch_target(updater, name, tuf_url) for name in (TRUSTED_ROOT, SIGNING_CONFIG)}
-    metadata = {name: (folder / name).read_bytes() for name in _ROLES}
+    metadata = _read_metadata(folder)
+    current = ((folder / "root.json").read_bytes(), *(metadata[name] for name in _ROLES))
     return TrustMaterial(
         tuf_url=tuf_url,
         fetched=now.astimezone(UTC),
-        expires=min(msgspec.json.decode(data, type=_Metadata).signed.expires for data in metadata.values()),
+        expires=min(msgspec.json.decode(data, type=_Metadata).signed.expires for data in current),
         trusted_root=files[TRUSTED_ROOT],
         signing_config=files[SIGNING_CONFIG],
         metadata=metadata,

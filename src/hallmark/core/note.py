@@ -61,12 +61,17 @@ def parse_note(data: bytes) -> Note:
     block = decoded[split + 2 :]
     if split < 0 or not block.endswith("\n"):
         raise MalformedInput("the signed note has no signatures", code="malformed_note")
-    lines = block[:-1].split("\n")
-    if len(lines) > MAX_SIGNATURES:
+    return Note(decoded[: split + 1], parse_signature_lines(block))
+
+
+def parse_signature_lines(text: str) -> tuple[NoteSignature, ...]:
+    """Read one or more signature lines, each with its newline; raises `MalformedInput`."""
+    lines = text.removesuffix("\n").split("\n", MAX_SIGNATURES)
+    if not text.endswith("\n") or len(lines) > MAX_SIGNATURES:
         raise MalformedInput(
-            f"the signed note has more than {MAX_SIGNATURES} signatures", code="malformed_note"
+            f"there are more than {MAX_SIGNATURES} signatures, or the last is cut off", code="malformed_note"
         )
-    return Note(decoded[: split + 1], tuple(_parse_signature(line) for line in lines))
+    return tuple(_parse_signature(line) for line in lines)
 
 
 def _parse_signature(line: str) -> NoteSignature:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hallmark.durable_files import sync_path
 from hallmark.errors import ConfigurationError
 from hallmark.wiring.layout import DIRECTORIES, Layout
 
@@ -73,18 +74,10 @@ def install(layout: Layout) -> None:
     """Move a finished `.new` into place, `instance.json` last: from then on the instance exists."""
     for folder, _, files in os.walk(layout.new):
         for name in files:
-            _sync(Path(folder) / name)
-        _sync(Path(folder))
+            sync_path(Path(folder) / name)
+        sync_path(Path(folder))
     for name in (*DIRECTORIES, layout.instance_file.name):
         (layout.new / name).rename(layout.root / name)
-        _sync(layout.root)
+        sync_path(layout.root)
     layout.new.rmdir()
-    _sync(layout.root)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_path(layout.root)

@@ -26,6 +26,8 @@ from hallmark.instance.supervisor import Supervisor
 from hallmark.wiring.create import create_instance
 from hallmark.wiring.layout import VERSION, InstanceFile, Layout
 from hallmark.wiring.publishing import Publishing
+from hallmark.wiring.shards import open_tlog
+from hallmark.wiring.witnessing import change_setting
 
 logger = logging.getLogger("hallmark.instance")
 
@@ -34,12 +36,18 @@ _FAILED: Final = 70
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What `hallmark up` was told; None for what it was not. `grpc_listen` serves the log over gRPC too."""
+    """What `hallmark up` was told; None stands for what was not given.
+
+    `witness_policy` is the content of the file; `witness_mode` is `strict`, `fail-open` or `off`;
+    `grpc_listen` serves the log over gRPC too.
+    """
 
     root: Path
     listen: str | None = None
     public_url: str | None = None
     workers: int = 1
+    witness_policy: bytes | None = None
+    witness_mode: str | None = None
     grpc_listen: str | None = None
 
 
@@ -67,8 +75,12 @@ def run_instance(options: Options, announce: Callable[[Running], None]) -> None:
         address = "" if grpc is None else grpc.address.netloc
         supervisor = Supervisor(layout.root, options.workers, grpc_address=address)
         try:
-            running = Running(instance, layout, address)
-            _serve(running, supervisor, new=new, announce=announce, stopping=stopping)
+            if new:
+                create_instance(layout, instance, now=datetime.now(UTC))
+                install(layout)
+            _, signer = open_tlog(layout, instance)
+            change_setting(layout, signer, options.witness_policy, options.witness_mode)
+            _serve(Running(instance, layout, address), supervisor, announce, stopping)
         finally:
             supervisor.stop()
             reservation.close()
@@ -79,15 +91,10 @@ def run_instance(options: Options, announce: Callable[[Running], None]) -> None:
 def _serve(
     running: Running,
     supervisor: Supervisor,
-    *,
-    new: bool,
     announce: Callable[[Running], None],
     stopping: threading.Event,
 ) -> None:
     layout, instance = running.layout, running.instance
-    if new:
-        create_instance(layout, instance, now=datetime.now(UTC))
-        install(layout)
     publishing = Publishing(layout, instance, on_failure=_fail)
     publishing.recover()
     supervisor.serve()

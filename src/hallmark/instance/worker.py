@@ -8,7 +8,6 @@ import asyncio
 import importlib
 import logging
 import os
-import resource
 import signal
 import sys
 import threading
@@ -17,11 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
 
 from hallmark.errors import HallmarkError
+from hallmark.instance.serving import raise_file_limit, serve
 from hallmark.instance.supervisor import BEAT_SECONDS, GO, WorkerTask, say_alive, say_refused
 from hallmark.wiring.application import Application, Process, open_application
 from hallmark.wiring.layout import Layout
@@ -32,8 +29,6 @@ if TYPE_CHECKING:
 _REFUSED: Final = 2
 _FAILED: Final = 70
 _ORPHANED: Final = 71
-_BACKLOG: Final = 4096
-_HEADER_SECONDS: Final = 30
 
 
 def main(arguments: list[str]) -> None:
@@ -58,31 +53,19 @@ def main(arguments: list[str]) -> None:
 
 async def _serve(application: Application, task: WorkerTask, reports: int) -> None:
     instance = application.instance
-    server = Server(
-        application,
-        address=instance.host,
-        port=instance.port,
-        interface=Interfaces.ASGINL,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_SECONDS * 1000),
-        websockets=False,
-        backlog=_BACKLOG,
-        log_enabled=False,
-    )
-    loop = asyncio.get_running_loop()
     application.start()
     grpc = _open_grpc(application, task.grpc_address)
     for extra in grpc:
         await extra.start()
-    serving = asyncio.create_task(server.serve())
-    loop.add_signal_handler(signal.SIGTERM, server.stop)
-    await asyncio.sleep(0)
-    await _until_listening(instance.host, instance.port)
-    beating = asyncio.create_task(_beat(reports))
-    await serving
+    await serve(
+        application,
+        instance.host,
+        instance.port,
+        (signal.SIGTERM,),
+        while_serving=lambda: _beat(reports),
+    )
     for extra in grpc:
         await extra.stop()
-    beating.cancel()
     await asyncio.to_thread(application.stop)
 
 
@@ -102,18 +85,6 @@ async def _beat(reports: int) -> None:
         await asyncio.sleep(BEAT_SECONDS)
 
 
-async def _until_listening(host: str, port: int) -> None:
-    """Wait until the port answers: the server says nothing when it begins to listen."""
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(host, port)
-        except OSError:
-            await asyncio.sleep(0.005)
-        else:
-            writer.close()
-            return
-
-
 def _end_with_parent(lifeline: int) -> None:
     os.read(lifeline, 1)  # returns when the parent closes its end, at the latest when it dies
     os._exit(_ORPHANED)
@@ -121,12 +92,6 @@ def _end_with_parent(lifeline: int) -> None:
 
 def _fail(_error: BaseException) -> None:
     os._exit(_FAILED)
-
-
-def raise_file_limit() -> None:
-    """Allow as many open files as the system grants: every connection is one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,13 @@ One process of an instance runs it. Recovery is nothing else than its ordinary p
 repeated, because the same commits always give the same bytes. The order is what keeps a crash harmless:
 tiles and bundles, made durable; then the checkpoint that covers them; only then are their staged commits
 dropped; only then the partial tiles that a full one replaced.
+
+Where witnesses must cosign and do not, the checkpoint alone stays behind: entries are published, their
+staged commits dropped, and every later pass asks again for the newest head.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from hallmark.core.checkpoint import Checkpoint
@@ -18,13 +21,11 @@ from hallmark.ports import CheckpointSigner, HeadStore, LogHead, ObjectStore, St
 from hallmark.tiledlog.objects import CHECKPOINT, PublishedTiles, partial_folder, tile_path
 from hallmark.tiledlog.records import RecordFormat
 from hallmark.tiledlog.view import LogView
+from hallmark.tiledlog.witnessing import Cosigned, Cosigner
 
 logger = logging.getLogger("hallmark.tiledlog")
 
 MAX_PASS_ENTRIES: Final = 8192
-
-Cosign = Callable[[bytes, Checkpoint], bytes]
-"""Asks witnesses: takes the signed note to be published, returns it with the cosignatures it got."""
 
 
 class Publisher:
@@ -37,13 +38,13 @@ class Publisher:
         signer: CheckpointSigner,
         records: RecordFormat,
         *,
-        cosign: Cosign | None = None,
+        cosigner: Cosigner | None = None,
     ) -> None:
         self._store = store
         self._objects = objects
         self._signer = signer
         self._format = records
-        self._cosign = cosign
+        self._cosigner = cosigner
         self._published: bytes | None = None
 
     def recover(self) -> None:
@@ -54,23 +55,22 @@ class Publisher:
         """
         head = self._store.head()
         published = self._read_published()
-        if published is not None:
-            self._check_published(published, head)
+        if published:
+            self._check_published(self._signer.verify(published), head)
         while self.publish():
             pass
-        self._write_checkpoint(self._store.head().checkpoint)
 
     def publish(self) -> bool:
         """Publish what was committed since the last pass, as far as one goes; say whether there was any."""
         head, staged = self._store.snapshot(MAX_PASS_ENTRIES)
         if not staged:
             if head.checkpoint != self._published:
-                self._write_checkpoint(head.checkpoint)
+                self._write_checkpoint(self._view(head, ()))
             return False
         target = _head_after(head, staged)
         view = self._view(target, staged)
         self._write_tiles(view, head.applied)
-        self._write_checkpoint(target.checkpoint)
+        self._write_checkpoint(view)
         self._store.set_applied(target.size, view.edge)
         self._collect_partials(head.applied, target.size)
         return True
@@ -87,24 +87,36 @@ class Publisher:
             self._objects.put(tile_path(tile, self._format.folder), view.tile(tile))
         self._objects.sync()
 
-    def _write_checkpoint(self, note: bytes) -> None:
-        stated = self._signer.verify(note)
-        published = self._read_published()
-        if published is not None and published.size > stated.size:
+    def _write_checkpoint(self, view: LogView) -> None:
+        note = view.head.checkpoint
+        stated, published = self._signer.verify(note), self._read_published()
+        if published and self._signer.verify(published).size > stated.size:
             return  # another publisher was faster; a checkpoint never goes back
-        self._objects.replace(CHECKPOINT, self._cosign(note, stated) if self._cosign else note)
-        self._published = note
+        cosigned = self._cosign(note, stated, published, view)
+        if cosigned.note is not None and cosigned.note != published:
+            self._objects.replace(CHECKPOINT, cosigned.note)
+        self._published = note if cosigned.quorum else None
+
+    def _cosign(self, note: bytes, stated: Checkpoint, published: bytes, view: LogView) -> Cosigned:
+        if self._cosigner is None:
+            return Cosigned(note, quorum=True)
+
+        def prove(old_size: int) -> list[bytes]:
+            return [view.range_hash(*item) for item in consistency_path(old_size, stated.size)]
+
+        return self._cosigner.cosign(note, stated, published, prove)
 
     def _collect_partials(self, applied: int, size: int) -> None:
         for tile in _tiles(applied, size):
             if tile.width == TILE_WIDTH:
                 self._objects.delete_folder(partial_folder(tile, self._format.folder))
 
-    def _read_published(self) -> Checkpoint | None:
+    def _read_published(self) -> bytes:
+        """Read the published checkpoint; empty where there is none yet."""
         try:
-            return self._signer.verify(self._objects.get(CHECKPOINT))
+            return self._objects.get(CHECKPOINT)
         except NotFound:
-            return None
+            return b""
 
     def _check_published(self, published: Checkpoint, head: LogHead) -> None:
         hint = (

@@ -10,6 +10,7 @@ from hallmark.ports import Appended, HeadStore, LogHead, ObjectStore
 from hallmark.tiledlog.objects import PublishedTiles
 from hallmark.tiledlog.records import RecordFormat
 from hallmark.tiledlog.view import LogView
+from hallmark.tiledlog.witnessing import WitnessedCheckpoint
 
 _ATTEMPTS: Final = 4
 
@@ -19,8 +20,16 @@ Result = TypeVar("Result")
 class LogReader:
     """Reads one log, also while other processes write and publish it. Not safe for several threads."""
 
-    def __init__(self, store: HeadStore, objects: ObjectStore, records: RecordFormat) -> None:
+    def __init__(
+        self,
+        store: HeadStore,
+        objects: ObjectStore,
+        records: RecordFormat,
+        *,
+        witnessed: WitnessedCheckpoint | None = None,
+    ) -> None:
         self._store = store
+        self._witnessed = witnessed
         self._format = records
         self._tiles = PublishedTiles(objects, records.folder)
         self._view: LogView | None = None
@@ -35,8 +44,19 @@ class LogReader:
         return self._store.head()
 
     def checkpoint(self) -> bytes:
-        """Read the signed note of the committed head."""
-        return self._store.head().checkpoint
+        """Read the checkpoint: of a log with witnesses the cosigned one, else that of the committed head.
+
+        Where cosignatures are not demanded, the head's own stands in until the cosigned one has its size.
+        Where they are, raises `NotFound` as long as nothing has a quorum.
+        """
+        witnessed = self._witnessed
+        found = witnessed.read() if witnessed is not None else None
+        head = self._store.head()
+        if found is not None and witnessed is not None and (witnessed.strict or found[1].size == head.size):
+            return found[0]
+        if witnessed is not None and witnessed.strict:
+            raise NotFound("no checkpoint has a quorum of witnesses yet", code="no_witness_quorum")
+        return head.checkpoint
 
     def tile(self, tile: TileId) -> bytes:
         """Read a hash tile or an entry bundle; raises `NotFound`."""
@@ -85,24 +105,31 @@ class LogReader:
         return None if place is None else place.index
 
     def entry(self, index: int) -> Appended:
-        """Read an entry as its append would be answered now: proved against the committed checkpoint."""
+        """Read an entry as its append would be answered now, and prove it.
+
+        Against the cosigned checkpoint once one covers it, until then against the committed one.
+        """
+        found = self._witnessed.read() if self._witnessed is not None else None
 
         def read(view: LogView) -> Appended:
             head = view.head
             if not 0 <= index < head.size:
                 raise NotFound(f"the log has no entry {index}; its size is {head.size}")
+            note, size, root = head.checkpoint, head.size, head.root
+            if found is not None and index < found[1].size <= head.size:
+                note, size, root = found[0], found[1].size, found[1].root
             leaf = self._format.leaf(view.records(index, index + 1)[0])
-            proof = tuple(view.range_hash(start, end) for start, end in inclusion_path(index, head.size))
-            verify_inclusion(leaf_hash(leaf), index, head.size, proof, head.root)
+            proof = tuple(view.range_hash(start, end) for start, end in inclusion_path(index, size))
+            verify_inclusion(leaf_hash(leaf), index, size, proof, root)
             return Appended(
                 index=index,
                 time=self._store.time_of(index),
                 duplicate=False,
                 leaf=leaf,
-                tree_size=head.size,
-                root=head.root,
+                tree_size=size,
+                root=root,
                 proof=proof,
-                checkpoint=head.checkpoint,
+                checkpoint=note,
             )
 
         return self._read(read)

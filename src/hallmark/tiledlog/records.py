@@ -1,10 +1,19 @@
 """How a log's entry bundles are cut into records, and what of a record the tree hashes."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
 from hallmark.errors import MalformedInput
+
+
+class Split(Protocol):
+    """Cuts joined records."""
+
+    def __call__(self, data: bytes, /, limit: int | None = None) -> list[bytes]:
+        """Cut `data`; raises `MalformedInput`, also where a stranger's data has more than `limit` records."""
+        ...
 
 
 class RecordFormat(msgspec.Struct, frozen=True):
@@ -16,15 +25,17 @@ class RecordFormat(msgspec.Struct, frozen=True):
     """
 
     folder: str
-    split: Callable[[bytes], list[bytes]]
+    split: Split
     leaf: Callable[[bytes], bytes]
     entry: Callable[[bytes], bytes]
 
 
-def _split_prefixed(data: bytes) -> list[bytes]:
+def _split_prefixed(data: bytes, limit: int | None = None) -> list[bytes]:
     records: list[bytes] = []
     start, total = 0, len(data)
     while start < total:
+        if len(records) == limit:
+            raise MalformedInput(f"the entry bundle has more than {limit} entries")
         end = start + 2 + int.from_bytes(data[start : start + 2], "big")
         if end > total or start + 2 > total:
             raise MalformedInput("the entry bundle ends early")

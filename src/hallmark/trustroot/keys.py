@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.signer import CryptoSigner
 
+from hallmark.durable_files import write_durably
 from hallmark.errors import ConfigurationError
-from hallmark.trustroot.durable_files import write_durably
 
 ROLES: Final = ("root", "targets", "snapshot", "timestamp")
 

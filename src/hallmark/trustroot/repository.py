@@ -21,8 +21,8 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 
+from hallmark.durable_files import sync_folder, write_durably
 from hallmark.errors import ConfigurationError, TrustError
-from hallmark.trustroot.durable_files import sync_folder, write_durably
 from hallmark.trustroot.keys import ROLES, TufKeys
 
 TARGET_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")

@@ -1,12 +1,13 @@
 """Steps 5 and 8: every entry of a trusted log stands in it, and is about this very signature."""
 
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from hallmark.core.bundle import Bundle
 from hallmark.core.checkpoint import Checkpoint, verify_checkpoint
 from hallmark.core.entries.kinds import parse_entry_body
 from hallmark.core.entries.signed_content import SignedContent
+from hallmark.core.keys import PublicKey
 from hallmark.core.merkle import leaf_hash, verify_inclusion
 from hallmark.core.transparency_log_entry import InclusionProof, TransparencyLogEntry
 from hallmark.core.trusted_root import TransparencyLog, TrustedRoot
@@ -16,15 +17,29 @@ from hallmark.verify.verified import EstablishedTime, VerifiedEntry
 _V1_SEPARATOR: Final = " - "
 
 
+class CheckpointPolicy(Protocol):
+    """What checkpoints must carry beside the signature of their log."""
+
+    def check(self, envelope: bytes, origin: str, key: PublicKey) -> tuple[str, ...]:
+        """Check a checkpoint whose log signature holds; returns the names of its witnesses.
+
+        Raises `VerificationError`.
+        """
+        ...
+
+
 def log_entries(
     bundle: Bundle,
     content: SignedContent,
     trusted_root: TrustedRoot,
     times: tuple[EstablishedTime, ...],
+    *,
     required: int,
+    checkpoints: CheckpointPolicy | None = None,
 ) -> tuple[VerifiedEntry, ...]:
     """Check the bundle's entries; those of unknown logs count for nothing.
 
+    With `checkpoints`, every entry of a trusted log must have a checkpoint that it accepts.
     Inclusion promises have been checked with the times. Raises `InvalidProof`, `InvalidSignature`,
     `InvalidEntry` or `MalformedInput`; `InvalidEntry` with code `no_entry` when fewer than `required`
     trusted logs are left.
@@ -34,7 +49,7 @@ def log_entries(
         log = _trusted_log(entry, trusted_root, times)
         if log is not None:
             parse_entry_body(entry.kind, entry.version, entry.canonicalized_body).check(content)
-            entries.append(_verify_entry(entry, log))
+            entries.append(_verify_entry(entry, log, checkpoints))
     if len({item.log_id for item in entries}) < required:
         raise InvalidEntry(
             f"{len(entries)} entries of trusted logs vouch for the signature, {required} needed "
@@ -60,14 +75,19 @@ def _trusted_log(
     return None
 
 
-def _verify_entry(entry: TransparencyLogEntry, log: TransparencyLog) -> VerifiedEntry:
+def _verify_entry(
+    entry: TransparencyLogEntry, log: TransparencyLog, checkpoints: CheckpointPolicy | None
+) -> VerifiedEntry:
     proof = entry.inclusion_proof
     origin, tree_size = "", 0
+    witnesses: tuple[str, ...] = ()
     if proof is not None:
         _verify_path(entry, proof)
         if proof.checkpoint:  # bundles of v0.1 may lack it; then the promise alone vouches
             checkpoint = _verify_checkpoint(proof, log)
             origin, tree_size = checkpoint.origin, checkpoint.size
+    if checkpoints is not None:
+        witnesses = _check_witnesses(proof, origin, log, checkpoints)
     return VerifiedEntry(
         log_id=entry.log_id,
         log_index=entry.log_index,
@@ -75,7 +95,20 @@ def _verify_entry(entry: TransparencyLogEntry, log: TransparencyLog) -> Verified
         version=entry.version,
         origin=origin,
         tree_size=tree_size,
+        witnesses=witnesses,
     )
+
+
+def _check_witnesses(
+    proof: InclusionProof | None, origin: str, log: TransparencyLog, checkpoints: CheckpointPolicy
+) -> tuple[str, ...]:
+    if proof is None or not origin:
+        raise InvalidProof(
+            f"the entry of {log.base_url} has no checkpoint that witnesses could have signed",
+            code="not_witnessed",
+            hint="a promise of the log alone proves it; sign again with a log that has witnesses",
+        )
+    return checkpoints.check(proof.checkpoint, origin, log.key)
 
 
 def _verify_path(entry: TransparencyLogEntry, proof: InclusionProof) -> None:

@@ -20,7 +20,10 @@ class EstablishedTime(msgspec.Struct, frozen=True):
 
 
 class VerifiedEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A log entry that stands in a trusted log; an entry proved by a promise alone has no tree size."""
+    """A log entry that stands in a trusted log; an entry proved by a promise alone has no tree size.
+
+    `witnesses` names those of the policy that cosigned the checkpoint, where witnesses were demanded.
+    """
 
     log_id: bytes
     log_index: int
@@ -28,6 +31,7 @@ class VerifiedEntry(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     origin: str
     tree_size: int
+    witnesses: tuple[str, ...] = ()
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,4 +96,5 @@ def _entry(entry: VerifiedEntry) -> dict[str, Any]:
         "version": entry.version,
         "origin": entry.origin,
         "treeSize": entry.tree_size,
+        "witnesses": list(entry.witnesses),
     }

@@ -11,12 +11,13 @@ Nothing here opens a socket or looks at a clock: what counts is when the signatu
 from typing import Final, Protocol
 
 from hallmark.core.bundle import Bundle
+from hallmark.core.entries.signed_content import SignedContent
 from hallmark.core.keys import PublicKey
 from hallmark.core.trusted_root import TrustedRoot
 from hallmark.core.x509.certificate import CertificateIdentity
 from hallmark.errors import InvalidSignature
 from hallmark.verify.certificate import certificate_chain, certificate_transparency, signing_certificate
-from hallmark.verify.log_entries import log_entries
+from hallmark.verify.log_entries import CheckpointPolicy, log_entries
 from hallmark.verify.signature import Artifact, required_hash, signed_content, verify_signature
 from hallmark.verify.thresholds import Thresholds
 from hallmark.verify.times import check_times, established_times
@@ -24,6 +25,7 @@ from hallmark.verify.verified import EstablishedTime, Verified, VerifiedEntry
 
 __all__ = [
     "Artifact",
+    "CheckpointPolicy",
     "EstablishedTime",
     "IdentityPolicy",
     "Thresholds",
@@ -45,11 +47,23 @@ class IdentityPolicy(Protocol):
 
 
 class Verifier:
-    """Verifies bundles against one trusted root."""
+    """Verifies bundles against one trusted root.
 
-    def __init__(self, trusted_root: TrustedRoot, thresholds: Thresholds = _DEFAULT_THRESHOLDS) -> None:
+    `checkpoints` is what checkpoints must carry beside the log's signature: see `verify.witnesses`.
+    """
+
+    def __init__(
+        self,
+        trusted_root: TrustedRoot,
+        thresholds: Thresholds = _DEFAULT_THRESHOLDS,
+        *,
+        checkpoints: CheckpointPolicy | None = None,
+    ) -> None:
+        if checkpoints is not None and thresholds.tlog < 1:
+            raise ValueError("without a log entry there is no checkpoint to demand anything of")
         self._root = trusted_root
         self._thresholds = thresholds
+        self._checkpoints = checkpoints
 
     def verify(self, bundle: Bundle, artifact: Artifact, policy: IdentityPolicy) -> Verified:
         """Verify a bundle that was signed with a certificate.
@@ -63,7 +77,7 @@ class Verifier:
         path = certificate_chain(leaf, self._root, times)  # 2, 7
         scts = certificate_transparency(leaf, path, self._root, self._thresholds.scts)  # 3
         content = signed_content(bundle, artifact, leaf.public_key)
-        entries = log_entries(bundle, content, self._root, times, self._thresholds.tlog)  # 5, 8
+        entries = self._log_entries(bundle, content, times)  # 5, 8
         statement = verify_signature(content, artifact)  # 9
         policy.check(leaf.identity)  # 4
         return Verified(
@@ -89,7 +103,7 @@ class Verifier:
             )
         times = established_times(bundle, self._root)  # 1, 6
         content = signed_content(bundle, artifact, key)
-        entries = log_entries(bundle, content, self._root, times, self._thresholds.tlog)  # 5, 8
+        entries = self._log_entries(bundle, content, times)  # 5, 8
         statement = verify_signature(content, artifact)  # 9
         return Verified(
             signer=key.key_id.hex(),
@@ -99,4 +113,16 @@ class Verifier:
             hash_algorithm=artifact.hash_algorithm,
             digest=artifact.digest,
             statement=statement,
+        )
+
+    def _log_entries(
+        self, bundle: Bundle, content: SignedContent, times: tuple[EstablishedTime, ...]
+    ) -> tuple[VerifiedEntry, ...]:
+        return log_entries(
+            bundle,
+            content,
+            self._root,
+            times,
+            required=self._thresholds.tlog,
+            checkpoints=self._checkpoints,
         )

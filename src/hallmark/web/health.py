@@ -1,6 +1,5 @@
 """Whether the process serves, and where everything of the instance stands."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
@@ -18,12 +17,11 @@ def health_routes() -> list[BaseRoute]:
 
 
 def well_known_routes(
-    description: dict[str, object], files: Mapping[str, Callable[[], bytes]]
+    describe: Callable[[], bytes], files: Mapping[str, Callable[[], bytes]]
 ) -> list[BaseRoute]:
     """Serve `/.well-known/hallmark.json`, and the files for clients below `/.well-known/hallmark/`."""
-    printed = json.dumps(description, indent=2).encode()
     documents = {f"hallmark/{name}": read for name, read in files.items()}
-    documents["hallmark.json"] = lambda: printed
+    documents["hallmark.json"] = describe
     return [
         Route(f"/.well-known/{name}", _document(read), methods=["GET"]) for name, read in documents.items()
     ]

@@ -18,6 +18,7 @@ from hallmark.ca.issuers import FixedKeys, OidcIssuer, OidcIssuers
 from hallmark.ca.service import CertificateAuthority
 from hallmark.core.keys import parse_public_key
 from hallmark.core.oidc.issuers import ISSUER_TYPES
+from hallmark.core.vkey import log_vkey
 from hallmark.ctlog import http as ctlog_http
 from hallmark.ctlog.service import CtLog
 from hallmark.errors import ConfigurationError
@@ -44,6 +45,7 @@ from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.logs import STATIC_CT, open_ctlog
 from hallmark.wiring.metrics import FAMILIES, InstanceMetrics, LogStates
 from hallmark.wiring.shards import FIRST, Shard, ShardTable, open_shard
+from hallmark.wiring.witnessing import open_witnessed
 
 OnFailure = Callable[[BaseException], None]
 _SHARDS: Final = "/shards/"
@@ -123,14 +125,29 @@ class OpenShards:
             sequencer.stop()
 
     def _open(self, shard: Shard) -> App:
-        log, signer = open_shard(self._layout, self._instance, shard)
-        sequencer = log.sequencer(utc_now, self._on_failure, self._metrics.tlog)
+        service, sequencer = open_tlog_service(
+            self._layout, self._instance, shard, self._metrics, on_failure=self._on_failure
+        )
         sequencer.start()
         self._sequencers.append(sequencer)
-        service = TlogService(sequencer, log.reader(), log_id=signer.log_id, config=TlogConfig())
         rekor = self._metrics.rekor
         hot = {f"{shard.path}{path}": app for path, app in tlog_http.hot_routes(service, rekor).items()}
         return Dispatcher([Mount(shard.path, routes=tlog_http.routes(service, rekor))], hot)
+
+
+def open_tlog_service(
+    layout: Layout,
+    instance: InstanceFile,
+    shard: Shard,
+    metrics: InstanceMetrics,
+    *,
+    on_failure: OnFailure,
+) -> tuple[TlogService, Sequencer]:
+    """Open the service of one shard of the signature log, and its committing thread, not yet started."""
+    log, signer = open_shard(layout, instance, shard)
+    sequencer = log.sequencer(utc_now, on_failure, metrics.tlog)
+    reader = log.reader(open_witnessed(layout, log))
+    return TlogService(sequencer, reader, log_id=signer.log_id, config=TlogConfig()), sequencer
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -190,10 +207,11 @@ class _Parts:
         self.sequencers: list[Sequencer] = []
 
     def tlog(self) -> TlogService:
-        log, signer = open_shard(self._layout, self._instance, Shard(FIRST))
-        sequencer = log.sequencer(utc_now, self._on_failure, self._metrics.tlog)
+        service, sequencer = open_tlog_service(
+            self._layout, self._instance, Shard(FIRST), self._metrics, on_failure=self._on_failure
+        )
         self.sequencers.append(sequencer)
-        return TlogService(sequencer, log.reader(), log_id=signer.log_id, config=TlogConfig())
+        return service
 
     def ctlog(self) -> tuple[CtLog, list[BaseRoute]]:
         log, key = open_ctlog(self._layout, self._instance)
@@ -242,9 +260,16 @@ class _Parts:
         )
 
     def well_known(self) -> list[BaseRoute]:
-        """The client files are read for each request: a rotation replaces them."""
+        """The client files are read for each request, the description too: a rotation changes both."""
         files = {name: partial(self._read_client_file, name) for name in CLIENT_FILES}
-        return well_known_routes(description(self._instance, self._read_client_file("root.json")), files)
+        return well_known_routes(self._describe, files)
+
+    def _describe(self) -> bytes:
+        newest = ShardTable(self._layout).read()[-1]
+        _, signer = open_shard(self._layout, self._instance, newest)
+        vkey = log_vkey(signer.origin, signer.public_key).to_text()
+        described = description(self._instance, self._read_client_file("root.json"), vkey)
+        return msgspec.json.format(msgspec.json.encode(described), indent=2)
 
     def _read_client_file(self, name: str) -> bytes:
         try:

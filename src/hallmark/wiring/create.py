@@ -21,6 +21,7 @@ from hallmark.core.entries.hashedrekord import hashedrekord_v002_body
 from hallmark.core.keys import parse_public_key
 from hallmark.core.x509.authority import BACKDATING, issuing_certificate, root_certificate
 from hallmark.core.x509.tsa_profile import issue_tsa_chain
+from hallmark.durable_files import write_durably
 from hallmark.tiledlog.commit import Waiting, fixed_leaf
 from hallmark.tiledlog.log import append_now, create_log
 from hallmark.trustroot.client_files import (
@@ -33,9 +34,9 @@ from hallmark.trustroot.client_files import (
 from hallmark.trustroot.keys import create_key_files
 from hallmark.trustroot.repository import TrustRepository
 from hallmark.wiring.chains import pem_of_chain
-from hallmark.wiring.layout import DIRECTORIES, InstanceFile, Layout, write_durably
+from hallmark.wiring.layout import DIRECTORIES, InstanceFile, Layout
 from hallmark.wiring.logs import OpenLog, open_ctlog
-from hallmark.wiring.shards import FIRST, Shard, open_shard
+from hallmark.wiring.shards import open_tlog
 
 ORGANIZATION: Final = "Hallmark"
 TOKEN_SECRET_BYTES: Final = 32
@@ -49,7 +50,7 @@ def create_instance(layout: Layout, instance: InstanceFile, *, now: datetime) ->
         (new.root / name).mkdir(parents=True, mode=0o700 if name == "keys" else 0o755)
     ca_chain, tsa_chain = _create_ca(new, now), _create_tsa(new, now)
     _create_other_keys(new)
-    tlog, tlog_signer = open_shard(new, instance, Shard(FIRST))
+    tlog, tlog_signer = open_tlog(new, instance)
     ctlog, ctlog_key = open_ctlog(new, instance)
     _create_logs(tlog, ctlog, now)
     facts = InstanceFacts(

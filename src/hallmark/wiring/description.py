@@ -8,8 +8,11 @@ from hallmark.wiring.layout import InstanceFile
 CLIENT_FILES: Final = ("trusted_root.json", "signing_config.json", "client_trust_config.json", "root.json")
 
 
-def description(instance: InstanceFile, tuf_root: bytes) -> dict[str, object]:
-    """Describe the instance for `/.well-known/hallmark.json`. Nobody need believe it: roots are pinned."""
+def description(instance: InstanceFile, tuf_root: bytes, tlog_vkey: str) -> dict[str, object]:
+    """Describe the instance for `/.well-known/hallmark.json`. Nobody need believe it: roots are pinned.
+
+    `tlog_vkey` is the signature log's key as witnesses and monitors want it.
+    """
     base = instance.base_url
     configs = f"{base}/.well-known/hallmark"
     return {
@@ -28,5 +31,6 @@ def description(instance: InstanceFile, tuf_root: bytes) -> dict[str, object]:
             "client_trust_config": f"{configs}/client_trust_config.json",
             "root": f"{base}/tuf/1.root.json",
         },
+        "vkeys": {"tlog": tlog_vkey},
         "root_fingerprint": hashlib.sha256(tuf_root).hexdigest(),
     }

@@ -6,10 +6,10 @@ keys/                    private keys, 0600
 ca/ tsa/                 certificate chains, PEM
 tlog/ ctlog/             log.db and public/, which a static web server could serve
 idp/ tuf/                the identity provider's grants; the TUF repository
+witnesses.json           the witnesses of the signature log, where it has any
 client/                  what clients need: trusted_root.json, signing_config.json, ...
 """
 
-import os
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -50,6 +50,7 @@ class Layout:
         self.instance_file = root / "instance.json"
         self.lock = root / "lock"
         self.new = root / ".new"
+        self.witnesses = root / "witnesses.json"
         self.keys = root / "keys"
         self.client = root / "client"
         self.tuf = root / "tuf"
@@ -92,25 +93,3 @@ class Layout:
                 f"{self.root} lacks {', '.join(missing)}", code="damaged_state", hint=_RESTORE
             )
         return found
-
-
-def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a new file with this mode from its first byte on, and sync it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def replace_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replace a file in one step: a reader sees the old content or the new, also after a power failure."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
-    write_durably(beside, data, mode=mode)
-    beside.rename(path)
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

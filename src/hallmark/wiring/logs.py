@@ -15,6 +15,7 @@ from hallmark.tiledlog.publisher import Publisher
 from hallmark.tiledlog.reader import LogReader
 from hallmark.tiledlog.records import RecordFormat
 from hallmark.tiledlog.sequencer import CommitObserver, Sequencer
+from hallmark.tiledlog.witnessing import Cosigner, WitnessedCheckpoint
 from hallmark.wiring.layout import InstanceFile, Layout
 
 STATIC_CT: Final = RecordFormat("data", split_tile_leaves, merkle_tree_leaf_of, lambda record: record)
@@ -32,14 +33,14 @@ class OpenLog(msgspec.Struct, frozen=True):
         """Open the database once more: a connection belongs to one thread at a time."""
         return SqliteHeadStore(self.layout.database(self.name), new=new)
 
-    def reader(self) -> LogReader:
+    def reader(self, witnessed: WitnessedCheckpoint | None = None) -> LogReader:
         """Open the reading side."""
-        return LogReader(self.store(), self.objects(), self.records)
+        return LogReader(self.store(), self.objects(), self.records, witnessed=witnessed)
 
-    def publisher(self) -> tuple[Publisher, SqliteHeadStore]:
+    def publisher(self, cosigner: Cosigner | None = None) -> tuple[Publisher, SqliteHeadStore]:
         """Open the publisher, and the database it uses."""
         store = self.store()
-        return Publisher(store, self.objects(), self.signer, self.records), store
+        return Publisher(store, self.objects(), self.signer, self.records, cosigner=cosigner), store
 
     def sequencer(
         self, clock: Clock, on_failure: Callable[[BaseException], None], observer: CommitObserver

@@ -13,6 +13,7 @@ from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.logs import open_ctlog
 from hallmark.wiring.rotation import freeze_due_shards, trust_locked
 from hallmark.wiring.shards import ShardTable, open_shard
+from hallmark.wiring.witnessing import open_witnesses
 
 logger = logging.getLogger("hallmark.publishing")
 
@@ -87,7 +88,8 @@ class Publishing:
     def _publishers(self) -> Iterable[tuple[Publisher, SqliteHeadStore]]:
         for shard in self._shards.read():
             if shard.number not in self._open:
-                self._open[shard.number] = open_shard(self._layout, self._instance, shard)[0].publisher()
+                log, _ = open_shard(self._layout, self._instance, shard)
+                self._open[shard.number] = log.publisher(open_witnesses(self._layout))
         return (*self._open.values(), self._ctlog)
 
     def _chore(self) -> None:

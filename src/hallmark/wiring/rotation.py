@@ -20,6 +20,7 @@ from hallmark.adapters.keys.file import write_key
 from hallmark.core.signing_config import Service, SigningConfig, parse_signing_config
 from hallmark.core.trusted_root import TransparencyLog, TrustedRoot, Validity, parse_trusted_root
 from hallmark.core.x509.authority import BACKDATING
+from hallmark.durable_files import write_durably
 from hallmark.errors import ConfigurationError, NotFound
 from hallmark.tiledlog.log import append_now, create_log, freeze_log
 from hallmark.tiledlog.signer import NoteSigner
@@ -27,7 +28,7 @@ from hallmark.trustroot.client_files import client_files, tuf_targets
 from hallmark.trustroot.keys import load_key_files
 from hallmark.trustroot.repository import TrustRepository
 from hallmark.wiring.create import bootstrap_entry
-from hallmark.wiring.layout import InstanceFile, Layout, replace_durably
+from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.shards import Shard, ShardTable, open_shard
 
 OVERLAP: Final = timedelta(hours=24)
@@ -171,7 +172,7 @@ def _publish(
     repository.publish(tuf_targets(root, config), now)
     for name, data in client_files(root, config, repository.newest_root()).items():
         if name != "root.json":  # clients pin the root that they were given; TUF leads them to the newest
-            replace_durably(layout.client / name, data)
+            write_durably(layout.client / name, data)
 
 
 def _read_root(layout: Layout) -> TrustedRoot:

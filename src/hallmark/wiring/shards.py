@@ -11,10 +11,11 @@ from typing import Final
 import msgspec
 
 from hallmark.adapters.keys.file import read_key
+from hallmark.durable_files import write_durably
 from hallmark.errors import ConfigurationError
 from hallmark.tiledlog.records import TLOG_TILES
 from hallmark.tiledlog.signer import NoteSigner
-from hallmark.wiring.layout import InstanceFile, Layout, replace_durably
+from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.logs import OpenLog
 
 FIRST: Final = 1
@@ -86,10 +87,15 @@ class ShardTable:
 
     def write(self, shards: tuple[Shard, ...]) -> None:
         """Replace the list."""
-        replace_durably(self._path, msgspec.json.format(msgspec.json.encode(_ShardsFile(shards)), indent=2))
+        write_durably(self._path, msgspec.json.format(msgspec.json.encode(_ShardsFile(shards)), indent=2))
 
 
 def open_shard(layout: Layout, instance: InstanceFile, shard: Shard) -> tuple[OpenLog, NoteSigner]:
     """Open a shard of the signature log."""
     signer = NoteSigner(shard.origin(instance), read_key(layout.key(shard.key_name)))
     return OpenLog(shard.folder, layout, signer, TLOG_TILES), signer
+
+
+def open_tlog(layout: Layout, instance: InstanceFile) -> tuple[OpenLog, NoteSigner]:
+    """Open the first shard of the signature log."""
+    return open_shard(layout, instance, Shard(FIRST))

@@ -7,6 +7,7 @@ from typing import Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -54,7 +55,7 @@ class SoftwareKey:
         return key.sign(message, self._ecdsa)
 
 
-def write_key(path: Path, key: PrivateKey) -> None:
+def write_key(path: Path, key: PrivateKey | MLDSA44PrivateKey) -> None:
     """Write a new key file, readable by its owner alone from its first byte on, and durable."""
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -66,6 +67,16 @@ def write_key(path: Path, key: PrivateKey) -> None:
 
 def read_key(path: Path) -> SoftwareKey:
     """Read a key file; raises `ConfigurationError` where it is missing, damaged or open to others."""
+    key = load_private_key(path)
+    if not isinstance(key, PrivateKey):
+        raise ConfigurationError(
+            f"the key in {path} is of a kind that is not supported", code="damaged_state"
+        )
+    return SoftwareKey(key)
+
+
+def load_private_key(path: Path) -> object:
+    """Read a key file of any kind; raises `ConfigurationError` as `read_key` does."""
     try:
         if path.stat().st_mode & 0o077:
             raise ConfigurationError(
@@ -73,7 +84,7 @@ def read_key(path: Path) -> SoftwareKey:
                 code="key_file_mode",
                 hint=f"chmod 600 {path}",
             )
-        key = load_pem_private_key(path.read_bytes(), None)
+        return load_pem_private_key(path.read_bytes(), None)
     except OSError as error:
         raise ConfigurationError(
             f"the key file {path} cannot be read: {error.strerror}", code="damaged_state", hint=_RESTORE
@@ -82,11 +93,6 @@ def read_key(path: Path) -> SoftwareKey:
         raise ConfigurationError(
             f"the key file {path} holds no private key", code="damaged_state", hint=_RESTORE
         ) from None
-    if not isinstance(key, PrivateKey):
-        raise ConfigurationError(
-            f"the key in {path} is of a kind that is not supported", code="damaged_state"
-        )
-    return SoftwareKey(key)
 
 
 _RESTORE: Final = "restore the directory from a copy; without its keys an instance cannot go on"

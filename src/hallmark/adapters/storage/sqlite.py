@@ -8,6 +8,7 @@ which the publisher calls: a serving process that did it would make its callers 
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,9 +37,14 @@ _STAGED: Final = "SELECT start, end, time, hashes, records, root, checkpoint FRO
 _TIME: Final = "SELECT time FROM commit_time WHERE start <= ? ORDER BY start DESC LIMIT 1"
 _FIND: Final = "SELECT idx FROM dedup WHERE key = ?"
 _CACHE_KIB: Final = 16 * 1024
+_COMPACT_SECONDS: Final = 1.0
 _TRUNCATE_BYTES: Final = 64 * 1024 * 1024
 
-_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN})
+_NOTHING_WRITTEN: Final = {
+    sqlite3.SQLITE_FULL: "storage_full",
+    sqlite3.SQLITE_READONLY: "storage_read_only",
+    sqlite3.SQLITE_CANTOPEN: "storage_read_only",
+}
 
 
 class SqliteHeadStore:
@@ -50,6 +56,7 @@ class SqliteHeadStore:
 
     def __init__(self, path: Path, *, new: bool = False) -> None:
         self._path = path
+        self._next_compact = 0.0
         self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         mode = "rwc" if new else "rw"
         try:
@@ -115,16 +122,16 @@ class SqliteHeadStore:
 
     def head(self) -> LogHead:
         """Read the committed head."""
-        return _read_head(self._db)
+        return read_head(self._db)
 
     def snapshot(self, max_entries: int | None = None) -> tuple[LogHead, tuple[StagedCommit, ...]]:
         """Read head and staged commits in one read transaction."""
         self._db.execute("BEGIN")
         try:
-            head = _read_head(self._db)
+            head = read_head(self._db)
             staged: list[StagedCommit] = []
-            for row in self._db.execute(_STAGED):
-                staged.append(StagedCommit(*row))
+            for commit in read_staged(self._db):
+                staged.append(commit)
                 if max_entries is not None and staged[-1].end - head.applied >= max_entries:
                     break
             return head, tuple(staged)
@@ -137,7 +144,7 @@ class SqliteHeadStore:
 
     def time_of(self, index: int) -> int:
         """Tell the time of an entry's commit."""
-        return _time_of(self._db, index)
+        return read_time(self._db, index)
 
     def set_applied(self, size: int, edge: tuple[bytes, ...]) -> None:
         """Note what is published and drop its staged commits."""
@@ -145,10 +152,15 @@ class SqliteHeadStore:
             transaction.set_applied(size, edge)
 
     def compact(self) -> None:
-        """Copy the write-ahead log into the database; cut the file once it has grown large.
+        """Copy the write-ahead log into the database, about once a second; cut the file once it is large.
 
+        In a large log every new key lies on another page: the longer the wait, the fewer of them are written
+        twice, and at millions of entries a copy for every publication was most of the database's cost.
         The first copy runs beside the writers; only the cut, which has little left to copy, holds the lock.
         """
+        if time.monotonic() < self._next_compact:
+            return
+        self._next_compact = time.monotonic() + _COMPACT_SECONDS
         self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         wal = Path(f"{self._path}-wal")
         if wal.exists() and wal.stat().st_size > _TRUNCATE_BYTES:
@@ -185,7 +197,7 @@ class _SqliteTransaction:
 
     def head(self) -> LogHead:
         """Read the committed head."""
-        return _read_head(self._db)
+        return read_head(self._db)
 
     def find(self, keys: Sequence[bytes]) -> Mapping[bytes, Place]:
         """Find which of these dedup keys the log has."""
@@ -232,7 +244,8 @@ class _SqliteTransaction:
         self._db.execute("COMMIT")
 
 
-def _read_head(db: sqlite3.Connection) -> LogHead:
+def read_head(db: sqlite3.Connection) -> LogHead:
+    """Read the head; raises `NotFound` where no log was created."""
     try:
         row = db.execute(_HEAD).fetchone()
     except sqlite3.OperationalError as error:
@@ -254,6 +267,12 @@ def _read_head(db: sqlite3.Connection) -> LogHead:
     )
 
 
+def read_staged(db: sqlite3.Connection) -> Iterator[StagedCommit]:
+    """Read the staged commits, the oldest first, one at a time."""
+    for row in db.execute(_STAGED):
+        yield StagedCommit(*row)
+
+
 def _split(edge: bytes) -> tuple[bytes, ...]:
     return tuple(edge[start : start + HASH_SIZE] for start in range(0, len(edge), HASH_SIZE))
 
@@ -263,11 +282,12 @@ def _find(db: sqlite3.Connection, keys: Sequence[bytes]) -> Mapping[bytes, Place
     for key in keys:
         row = db.execute(_FIND, (key,)).fetchone()
         if row is not None:
-            found[key] = Place(row[0], _time_of(db, row[0]))
+            found[key] = Place(row[0], read_time(db, row[0]))
     return found
 
 
-def _time_of(db: sqlite3.Connection, index: int) -> int:
+def read_time(db: sqlite3.Connection, index: int) -> int:
+    """Read the time of an entry's commit; raises `NotFound`."""
     row = db.execute(_TIME, (index,)).fetchone()
     if row is None:
         raise NotFound(f"the log has no entry {index}")
@@ -278,10 +298,10 @@ def _time_of(db: sqlite3.Connection, index: int) -> int:
 def _raise_for(error: sqlite3.DatabaseError, path: Path) -> NoReturn:
     """Tell a database that could not take the bytes from one that may or may not have taken them."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _FULL:
+    if code in _NOTHING_WRITTEN:
         raise Overloaded(
             f"the log's database {path.name} cannot be written: {error}",
-            code="storage_full",
+            code=_NOTHING_WRITTEN[code],
             retry_after=30,
             hint="free space on the disk, or make it writable again; nothing was lost",
         ) from error

@@ -67,7 +67,7 @@ def parse_signing_certificate(der: bytes) -> SigningCertificate:
         der=der,
         certificate=certificate,
         public_key=certificate_key(certificate),
-        identity=_identity(extensions),
+        identity=read_identity(extensions),
         scts=_scts(extensions),
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
@@ -135,7 +135,8 @@ def check_critical(extensions: x509.Extensions, understood: tuple[type[x509.Exte
             )
 
 
-def _identity(extensions: x509.Extensions) -> CertificateIdentity:
+def read_identity(extensions: x509.Extensions) -> CertificateIdentity:
+    """Read whom a certificate names; raises `MalformedInput` or `InvalidCertificate`."""
     claims = _claims(extensions)
     current, old = claims.pop("issuer", None), claims.pop("issuer-v1", None)
     oidc_issuer = current or old

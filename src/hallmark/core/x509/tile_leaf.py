@@ -10,40 +10,45 @@ struct {
 } TileLeaf;
 """
 
-from hallmark.core.encoding.tls import Reader
 from hallmark.errors import MalformedInput
 
 _X509_ENTRY = 0
 _PRECERT_ENTRY = 1
 
 
-def _entry_length(data: bytes, start: int) -> tuple[int, int]:
+def _entry_length(data: memoryview, start: int) -> tuple[int, int]:
     """Measure the TileLeaf at `start`: where its TimestampedEntry ends, and where it ends itself."""
-    reader = Reader(data[start:], "the entry bundle")
-    reader.take(8)
-    entry_type = reader.uint(2)
+    offset = _skip(data, start, 8)
+    entry_type = int.from_bytes(data[offset : offset + 2], "big")
+    offset = _skip(data, offset, 2)
     if entry_type == _PRECERT_ENTRY:
-        length = 10 + 32
-        reader.take(32)
-    elif entry_type == _X509_ENTRY:
-        length = 10
-    else:
+        offset = _skip(data, offset, 32)
+    elif entry_type != _X509_ENTRY:
         raise MalformedInput(f"the entry bundle has an entry of type {entry_type}")
-    length += 3 + len(reader.vector(3))
-    length += 2 + len(reader.vector(2))
-    whole = length
-    if entry_type == _PRECERT_ENTRY:
-        whole += 3 + len(reader.vector(3))
-    whole += 2 + len(reader.vector(2))
-    return start + length, start + whole
+    end = _skip_vector(data, _skip_vector(data, offset, 3), 2)
+    whole = _skip_vector(data, end, 3) if entry_type == _PRECERT_ENTRY else end
+    return end, _skip_vector(data, whole, 2)
 
 
-def split_tile_leaves(data: bytes) -> list[bytes]:
-    """Cut joined TileLeaf structures; raises `MalformedInput`."""
+def _skip(data: memoryview, offset: int, size: int) -> int:
+    if offset + size > len(data):
+        raise MalformedInput("the entry bundle ends early")
+    return offset + size
+
+
+def _skip_vector(data: memoryview, offset: int, size: int) -> int:
+    start = _skip(data, offset, size)
+    return _skip(data, start, int.from_bytes(data[offset:start], "big"))
+
+
+def split_tile_leaves(data: bytes, limit: int | None = None) -> list[bytes]:
+    """Cut joined TileLeaf structures; raises `MalformedInput`, also for more than `limit` of them."""
     leaves: list[bytes] = []
-    start = 0
+    start, view = 0, memoryview(data)
     while start < len(data):
-        _, end = _entry_length(data, start)
+        if len(leaves) == limit:
+            raise MalformedInput(f"the entry bundle has more than {limit} entries")
+        _, end = _entry_length(view, start)
         leaves.append(data[start:end])
         start = end
     return leaves
@@ -51,5 +56,5 @@ def split_tile_leaves(data: bytes) -> list[bytes]:
 
 def merkle_tree_leaf_of(tile_leaf: bytes) -> bytes:
     """Rebuild the MerkleTreeLeaf that the log's tree hashes from a TileLeaf; raises `MalformedInput`."""
-    end, _ = _entry_length(tile_leaf, 0)
+    end, _ = _entry_length(memoryview(tile_leaf), 0)
     return b"\x00\x00" + tile_leaf[:end]

@@ -1,0 +1,75 @@
+"""What a witness remembers, in a small SQLite file: synced before any cosignature leaves."""
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from hallmark.errors import ConfigurationError, Overloaded
+from hallmark.ports import CosignedHead, StorageFailed
+
+_BUSY_SECONDS: Final = 5.0
+_NOTHING_WRITTEN: Final = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY}
+)
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS heads (
+    origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, time INTEGER NOT NULL,
+    note BLOB NOT NULL) WITHOUT ROWID
+"""
+_GET: Final = "SELECT size, root, time, note FROM heads WHERE origin = ?"
+_PUT: Final = (
+    "INSERT INTO heads (origin, size, root, time, note) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (origin) DO UPDATE SET size = excluded.size, root = excluded.root, "
+    "time = excluded.time, note = excluded.note"
+)
+
+
+class SqliteWitnessState:
+    """The heads of the witnessed logs (`ports.WitnessState`). One thread at a time may use it."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._db = sqlite3.connect(
+                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute(_SCHEMA)
+        except sqlite3.Error as error:
+            raise ConfigurationError(
+                f"{path} cannot be opened: {error}",
+                code="damaged_state",
+                hint="a witness that has lost its state must not go on: give it a new name and new keys",
+            ) from None
+
+    def head(self, origin: str) -> CosignedHead | None:
+        """Read the head of a log."""
+        row = self._db.execute(_GET, (origin,)).fetchone()
+        return None if row is None else CosignedHead(*row)
+
+    def advance(self, origin: str, old: CosignedHead | None, new: CosignedHead) -> bool:
+        """Compare and put in one write transaction; its COMMIT is synced."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            if _place(self.head(origin)) != _place(old):
+                return False
+            self._db.execute(_PUT, (origin, new.size, new.root, new.time, new.note))
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if (error.sqlite_errorcode or 0) & 0xFF not in _NOTHING_WRITTEN:
+                raise StorageFailed(f"the state of the witness: {error}") from error
+            raise Overloaded(
+                f"the witness cannot write its state: {error}", code="storage_full", retry_after=5
+            ) from error
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        return True
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+
+def _place(head: CosignedHead | None) -> tuple[int, bytes] | None:
+    return None if head is None else (head.size, head.root)

@@ -1,0 +1,55 @@
+"""Groups of commands that are imported when they are named."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import click
+
+from hallmark.errors import ConfigurationError
+
+
+class CommandRow(NamedTuple):
+    """One command: where its click command is, and its line in the help of its group."""
+
+    module: str
+    help: str
+
+
+class LazyGroup(click.Group):
+    """A group over a table of rows; showing its help imports none of its commands."""
+
+    def __init__(self, *arguments: Any, rows: Mapping[str, CommandRow], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._rows = rows
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the commands in the order of the table."""
+        return list(self._rows)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        row = self._rows.get(cmd_name)
+        if row is None:
+            return None
+        try:
+            found: click.Command = importlib.import_module(row.module).command
+        except ModuleNotFoundError as error:
+            raise _missing_part(cmd_name, error) from None
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Print the table without importing a command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, row.help) for name, row in self._rows.items()])
+
+
+def _missing_part(name: str, error: ModuleNotFoundError) -> Exception:
+    """Running an instance needs libraries that signing and verifying do not."""
+    if (error.name or "hallmark").partition(".")[0] == "hallmark":
+        return error
+    return ConfigurationError(
+        f"hallmark {name} needs {error.name}, which is not installed",
+        code="missing_library",
+        hint="install hallmark-sigstore[server]",
+    )

@@ -1,0 +1,20 @@
+"""`hallmark log`: what an operator or an auditor does with whole logs."""
+
+from typing import Final
+
+import click
+
+from hallmark.cli.lazy_group import CommandRow, LazyGroup
+
+COMMANDS: Final = {
+    "fsck": CommandRow("hallmark.cli.log_fsck", "Recompute every hash of a log and say what is wrong."),
+    "mirror": CommandRow("hallmark.cli.log_mirror", "Copy a log from its read side, verifying all of it."),
+    "rotate": CommandRow("hallmark.cli.log_rotate", "Open the next shard of the signature log."),
+    "freeze": CommandRow("hallmark.cli.log_freeze", "End a shard of the signature log for good."),
+    "export": CommandRow("hallmark.cli.log_export", "Write the entries of a log as a Parquet table."),
+}
+
+
+@click.group("log", cls=LazyGroup, rows=COMMANDS)
+def command() -> None:
+    """Examine, copy and export whole logs."""

@@ -1,0 +1,55 @@
+"""`hallmark log export`: the entries of a log as a Parquet table."""
+
+from pathlib import Path
+
+import click
+
+from hallmark.cli.log_options import key_options
+from hallmark.cli.options import PATH, json_option
+from hallmark.cli.output import Output
+from hallmark.cli.progress import Progress
+from hallmark.client.files import refuse_existing
+from hallmark.errors import ConfigurationError
+from hallmark.wiring.log_sides import read_keys
+
+
+@click.command("export")
+@click.argument("place", type=PATH, metavar="DIR_OR_MIRROR")
+@click.option("--output", type=PATH, required=True, metavar="FILE", help="The Parquet file to write.")
+@click.option("--overwrite", is_flag=True, help="Replace the file if there is one.")
+@click.option("--log", default="tlog", metavar="NAME", help="Which log of an instance; tlog by default.")
+@key_options
+@json_option
+def command(
+    *,
+    place: Path,
+    output: Path,
+    overwrite: bool,
+    log: str,
+    log_key: Path | None,
+    trusted_root: Path | None,
+    origin: str | None,
+    as_json: bool,
+) -> None:
+    """Write one row for each published entry of an instance's log or of a mirror.
+
+    The log is verified on the way; where it does not hold, nothing is written.
+    """
+    try:
+        from hallmark.wiring.exporting import export_log
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "pyarrow":
+            raise
+        raise ConfigurationError(
+            "hallmark log export needs pyarrow, which is not installed",
+            code="missing_library",
+            hint="install hallmark-sigstore[export]",
+        ) from None
+    printed = Output(as_json=as_json)
+    refuse_existing(output, overwrite=overwrite)
+    progress = Progress(str(place), quiet=as_json)
+    keys = read_keys(log_key, trusted_root)
+    stated = export_log(place, log, output, keys, origin=origin, progress=progress)
+    progress.finish()
+    printed.line(f"{output}: {stated.size} entries of {stated.origin}", good="exported")
+    printed.finish(origin=stated.origin, size=stated.size, rootHash=stated.root.hex(), file=str(output))

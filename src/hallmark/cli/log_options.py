@@ -1,0 +1,21 @@
+"""Options of the commands that read a log whose key has to be known."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from hallmark.cli.options import PATH, trusted_root_option
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def key_options(command: _Command) -> _Command:
+    """Add the options that say whose log it is."""
+    for option in (
+        click.option("--origin", metavar="TEXT", help="The log's origin. Default: what its checkpoint says."),
+        trusted_root_option,
+        click.option("--log-key", type=PATH, metavar="FILE", help="The log's public key, PEM."),
+    ):
+        command = option(command)
+    return command

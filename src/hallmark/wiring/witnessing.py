@@ -1,0 +1,106 @@
+"""The witnesses of an instance's signature log: the setting, kept in its directory, and its uses."""
+
+from typing import Final
+
+import msgspec
+
+from hallmark.core.vkey import log_vkey
+from hallmark.core.witness_policy import NONE, WitnessPolicy, parse_witness_policy
+from hallmark.durable_files import write_durably
+from hallmark.errors import ConfigurationError, MalformedInput
+from hallmark.tiledlog.signer import NoteSigner
+from hallmark.tiledlog.witnessing import WitnessedCheckpoint
+from hallmark.wiring.layout import Layout
+from hallmark.wiring.logs import OpenLog
+from hallmark.witness.config import WitnessMode
+from hallmark.witness.gathering import Witnesses
+
+OFF: Final = "off"
+
+
+class WitnessSetting(msgspec.Struct, frozen=True):
+    """Which witnesses an instance has: the policy file, and what happens without a quorum."""
+
+    mode: WitnessMode
+    policy: bytes
+
+    def parse(self) -> WitnessPolicy:
+        """Read the policy; raises `ConfigurationError`."""
+        try:
+            return parse_witness_policy(self.policy)
+        except MalformedInput as error:
+            raise ConfigurationError(
+                error.message, code=error.code, hint="docs/howto/witnesses.md shows a policy"
+            ) from None
+
+
+def read_setting(layout: Layout) -> WitnessSetting | None:
+    """Read the setting; None where the instance has no witnesses. Raises `ConfigurationError`."""
+    try:
+        return msgspec.json.decode(layout.witnesses.read_bytes(), type=WitnessSetting)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigurationError(
+            f"{layout.witnesses} cannot be read: {error}",
+            code="damaged_state",
+            hint="name the policy again with --witness-policy",
+        ) from None
+
+
+def change_setting(layout: Layout, signer: NoteSigner, policy: bytes | None, mode: str | None) -> None:
+    """Keep what `hallmark up` was told of witnesses; what it was not told stays as it is.
+
+    A new policy without a mode is strict. Mode `off` forgets the witnesses. Raises `ConfigurationError`.
+    """
+    if mode == OFF:
+        layout.witnesses.unlink(missing_ok=True)
+        return
+    if policy is None and mode is None:
+        return
+    setting = _changed(layout, policy, mode)
+    _check(setting, signer)
+    write_durably(layout.witnesses, msgspec.json.encode(setting))
+
+
+def _changed(layout: Layout, policy: bytes | None, mode: str | None) -> WitnessSetting:
+    known = None if policy is not None and mode is not None else read_setting(layout)
+    if policy is None and known is None:
+        raise ConfigurationError(
+            "a mode for witnesses, but no witnesses", code="usage", hint="pass --witness-policy FILE too"
+        )
+    if known is None:
+        known = WitnessSetting(WitnessMode.STRICT, b"")
+    chosen = known.mode if mode is None else WitnessMode(mode)
+    return WitnessSetting(chosen, known.policy if policy is None else policy)
+
+
+def _check(setting: WitnessSetting, signer: NoteSigner) -> None:
+    policy = setting.parse()
+    own = log_vkey(signer.origin, signer.public_key)
+    if policy.logs and own.material not in {log.key.material for log in policy.logs}:
+        raise ConfigurationError(
+            f"the policy names logs, but not this instance's: {own.to_text()}",
+            code="log_not_in_policy",
+            hint="add a line `log` with that key, or leave the log lines out",
+        )
+    if policy.quorum == NONE:
+        raise ConfigurationError(
+            "the quorum of the policy is none", code="empty_quorum", hint="pass --witness-mode off instead"
+        )
+    Witnesses(policy, setting.mode)
+
+
+def open_witnesses(layout: Layout) -> Witnesses | None:
+    """Make the asking side, for the publisher; None where the instance has no witnesses."""
+    setting = read_setting(layout)
+    return None if setting is None else Witnesses(setting.parse(), setting.mode)
+
+
+def open_witnessed(layout: Layout, log: OpenLog) -> WitnessedCheckpoint | None:
+    """Make the reading side of a log with witnesses."""
+    setting = read_setting(layout)
+    if setting is None:
+        return None
+    strict = setting.mode is WitnessMode.STRICT
+    return WitnessedCheckpoint(log.objects(), log.signer, setting.parse(), strict=strict)

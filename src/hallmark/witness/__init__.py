@@ -1,0 +1,1 @@
+"""Witnessing: a witness for any log, and the asking of witnesses for our own."""

@@ -1,0 +1,71 @@
+"""A witness over HTTP (C2SP tlog-witness): submission, and the newest cosigned checkpoint to read."""
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from hallmark.errors import HallmarkError, InvalidProof, MalformedInput, NotFound, PolicyViolation
+from hallmark.web.asgi import App, Receive, Scope, Send, read_body, respond
+from hallmark.web.problems import INTERNAL_ERROR, report_unexpected, status_of
+from hallmark.witness.requests import SIZE_TYPE, print_size
+from hallmark.witness.service import SizeConflict, Witness
+
+ADD_CHECKPOINT: Final = "/add-checkpoint"
+_TEXT: Final = b"text/plain; charset=utf-8"
+_NEVER: Final = {"Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*"}
+
+
+def routes(witness: Witness) -> list[BaseRoute]:
+    """Every route of the witness, relative to its submission and monitoring prefix."""
+
+    async def checkpoint(request: Request) -> Response:
+        try:
+            note = witness.checkpoint(request.path_params["origin_hash"])
+        except NotFound as error:
+            return PlainTextResponse(f"{error.message}\n", 404, headers=_NEVER)
+        return PlainTextResponse(note, headers=_NEVER)
+
+    return [
+        Route(ADD_CHECKPOINT, hot_routes(witness)[ADD_CHECKPOINT], methods=["POST"]),
+        Route("/{origin_hash}/checkpoint", checkpoint, methods=["GET"]),
+    ]
+
+
+def hot_routes(witness: Witness) -> dict[str, App]:
+    """The POST route that bypasses routing."""
+    return {ADD_CHECKPOINT: _AddCheckpoint(witness)}
+
+
+class _AddCheckpoint:
+    """POST add-checkpoint. It runs inline: one sync of the disk is all that it waits for."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await read_body(receive, self._witness.config.max_body_bytes)
+            lines = self._witness.add_checkpoint(body)
+        except SizeConflict as conflict:
+            await respond(send, 409, print_size(conflict.size), content_type=SIZE_TYPE.encode())
+        except HallmarkError as error:
+            await respond(send, _status(error), f"{error.message}\n".encode(), content_type=_TEXT)
+        except Exception as error:  # noqa: BLE001  the caller gets a plain 500; the log gets the reason
+            request_id = report_unexpected(error, "the witness")
+            text = f"internal error (request {request_id})\n".encode()
+            await respond(send, INTERNAL_ERROR[0], text, content_type=_TEXT)
+        else:
+            await respond(send, 200, lines, content_type=_TEXT)
+
+
+def _status(error: HallmarkError) -> int:
+    """The protocol's own statuses; the rest as everywhere."""
+    if isinstance(error, InvalidProof):
+        return 422
+    if isinstance(error, PolicyViolation):
+        return 403
+    if isinstance(error, MalformedInput):
+        return 413 if error.code == "body_too_large" else 400
+    return status_of(error)[0]

@@ -1,0 +1,184 @@
+"""What holds for every command: what it loads, how it ends, and that no traceback reaches a user."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from tests.support.transcript import HALLMARK
+
+from hallmark.cli import exit_codes, main
+from hallmark.cli.exit_codes import exit_code_of
+from hallmark.errors import (
+    ConfigurationError,
+    HallmarkError,
+    InvalidSignature,
+    MalformedInput,
+    ProofPending,
+    RemoteError,
+    SignatureNotFound,
+    TrustError,
+    UntrustedIdentity,
+)
+
+NETWORK = {"urllib3", "tuf", "securesystemslib", "http.client", "ssl", "id", "concurrent.futures"}
+SERVERS = {"starlette", "granian", "joserfc", "sqlite3", "asyncio", "rich"}
+
+
+def loaded(folder, environment, *arguments: str) -> set[str]:
+    """The modules that a command has loaded at its end."""
+    program = (
+        "import sys\nfrom hallmark.cli.main import main\nmain(sys.argv[1:])\n"
+        "print('\\n'.join(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return set(done.stderr.split())
+
+
+def test_verifying_loads_no_network_and_no_server(folder, environment, values):
+    words = f"verify app {values['TRUST']} {values['WHO']}".split()
+    modules = loaded(folder, environment, *words)
+    assert "hallmark.verify.verifier" in modules
+    assert modules & (NETWORK | SERVERS) == set()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_help_and_version_load_no_command_and_no_cryptography(folder, environment, arguments):
+    modules = loaded(folder, environment, *arguments)
+    assert not [name for name in modules if name.startswith(("cryptography", "msgspec", "hallmark.client"))]
+    assert modules & (NETWORK | SERVERS) == set()
+
+
+def test_every_command_of_the_table_loads_and_has_help(capsys):
+    for name in main.COMMANDS:
+        assert main.main([name, "--help"]) == 0
+        assert "Usage: hallmark " + name in capsys.readouterr().out
+
+
+def test_verifying_opens_no_socket(folder, environment, values):
+    """Offline means offline: with sockets forbidden, everything works as before."""
+    program = (
+        "import socket, sys\n"
+        "def refuse(*_, **__): raise AssertionError('a socket')\n"
+        "socket.socket.connect = refuse; socket.getaddrinfo = refuse\n"
+        "from hallmark.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    words = f"verify app {values['TRUST']} {values['WHO']}".split()
+    done = subprocess.run([sys.executable, "-c", program, *words], cwd=folder, env=environment, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InvalidSignature("x"), 1),
+        (MalformedInput("x"), 2),
+        (ConfigurationError("x"), 2),
+        (SignatureNotFound("x"), 3),
+        (UntrustedIdentity("x"), 4),
+        (TrustError("x"), 5),
+        (RemoteError("x"), 6),
+        (ProofPending("x"), 7),
+    ],
+)
+def test_errors_have_their_exit_codes(error, code):
+    assert exit_code_of(error) == code
+
+
+def test_every_error_of_the_tree_has_an_exit_code():
+    def below(kind):
+        return [kind, *(found for child in kind.__subclasses__() for found in below(child))]
+
+    tree = [kind for kind in below(HallmarkError) if kind.__module__ == "hallmark.errors"]
+    assert {exit_code_of(kind("x")) for kind in tree} == {1, 2, 3, 4, 5, 6, 7}
+
+
+def test_the_gravest_failure_decides():
+    assert exit_codes.gravest([2, 3, 1]) == 1
+    assert exit_codes.gravest([2, 6, 3]) == 3
+    assert exit_codes.gravest([]) == 0
+
+
+def test_a_bug_is_one_line_without_a_traceback(monkeypatch, capsys):
+    def fail(*_):
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(main, "_run", fail)
+    monkeypatch.delenv("HALLMARK_DEBUG", raising=False)
+    assert main.main(["verify", "x"]) == 70
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.splitlines()[0] == "error: unexpected ZeroDivisionError: oops"
+    assert "please report it" in errors
+    assert "Traceback" not in errors
+    assert main.main(["verify", "x", "--json"]) == 70
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "bug"
+    monkeypatch.setenv("HALLMARK_DEBUG", "1")
+    main.main(["verify", "x"])
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_missing_library_is_named_with_the_mend(monkeypatch, capsys):
+    def missing(_name):
+        raise ModuleNotFoundError("No module named 'granian'", name="granian")
+
+    monkeypatch.setattr(main.importlib, "import_module", missing)
+    assert main.main(["up"]) == 2
+    assert "hallmark up needs granian" in capsys.readouterr().err
+
+
+def test_text_of_strangers_cannot_command_the_terminal(folder, environment, values):
+    name = "evil\x1b[2J\nname"
+    done = subprocess.run(
+        [*HALLMARK, "verify", name, "--trusted-root", "root.json"],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_output_that_nobody_reads_is_no_verdict(folder, environment):
+    """1 would say that verification failed."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*HALLMARK, "inspect", "app.sigstore.json"],
+        cwd=folder, env=environment, stdout=writer, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert done.returncode == 141
+    assert "Error" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_ends_a_command_at_once_and_quietly(folder, environment):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        process = subprocess.Popen(
+            [*HALLMARK, "context", "add", "home", url, "--trust-on-first-use"],
+            cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        connection, _ = silent.accept()
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+        connection.close()
+    assert process.returncode == 130
+    assert output == ""
+    assert "Traceback" not in errors
+
+
+def test_colour_is_for_terminals_only(folder, environment, values):
+    words = f"verify app tampered {values['TRUST']} {values['WHO']}".split()
+    done = subprocess.run(
+        [*HALLMARK, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert "\x1b" not in done.stdout + done.stderr

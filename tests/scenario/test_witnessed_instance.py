@@ -1,0 +1,205 @@
+"""An instance with three witnesses in processes of their own: signing, demanding, killing, restarting."""
+
+import json
+import subprocess
+import urllib.error
+import urllib.request
+
+import pytest
+from tests.support.instance import HALLMARK, RunningInstance, isolated_environment
+from tests.support.witness_server import RunningWitness, wait_until
+
+from hallmark.core.note import parse_note
+from hallmark.core.vkey import ED25519_COSIGNATURE, parse_vkey
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read()
+
+
+class Witnessed:
+    """An instance whose log needs two of three witnesses."""
+
+    def __init__(self, folder) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.home.mkdir()
+        self.instance = RunningInstance(folder / "instance", self.home)
+        described = json.loads(get(f"{self.instance.base_url}/.well-known/hallmark.json"))
+        self.log = described["vkeys"]["tlog"]
+        self.witnesses = [
+            RunningWitness(folder / f"w{n}", self.home, self.log, name=f"w.example/{n}") for n in range(3)
+        ]
+        self.policy = folder / "policy"
+        self.policy.write_text(
+            "\n".join([f"log {self.log}", *self._lines(), "group g 2 w0 w1 w2", "quorum g", ""])
+        )
+        assert self.instance.stop() == 0
+        self.restart("--witness-policy", str(self.policy))
+
+    def _lines(self) -> list[str]:
+        keys = [
+            next(key for key in item.vkeys if parse_vkey(key).signature_type == ED25519_COSIGNATURE)
+            for item in self.witnesses
+        ]
+        return [f"witness w{n} {key} {self.witnesses[n].url}" for n, key in enumerate(keys)]
+
+    def restart(self, *options: str) -> None:
+        self.instance = RunningInstance(self.folder / "instance", self.home, *options, listen=None)
+
+    def sign(self, name: str, *options: str, check: bool = True):
+        artifact = self.folder / name
+        artifact.write_text(name)
+        arguments = [
+            "--instance",
+            self.instance.base_url,
+            "--identity-token",
+            self.instance.token(),
+            "--json",
+        ]
+        return self.instance.run("sign", *arguments, *options, str(artifact), check=check)
+
+    def verify(self, name: str, *options: str, check: bool = True):
+        who = ["--identity", "alice@example.com", "--issuer", f"{self.instance.base_url}/oidc", "--json"]
+        trust = ["--trusted-root", str(self.instance.client / "trusted_root.json")]
+        return self.instance.run("verify", str(self.folder / name), *who, *trust, *options, check=check)
+
+    def signers(self) -> list[str]:
+        return [line.name for line in parse_note(get(f"{self.instance.base_url}/checkpoint")).signatures[1:]]
+
+    def size(self) -> int:
+        return int(get(f"{self.instance.base_url}/checkpoint").split(b"\n")[1])
+
+    def revive(self, number: int) -> None:
+        old = self.witnesses[number]
+        self.witnesses[number] = RunningWitness(
+            old.root, self.home, self.log, listen=old.url.removeprefix("http://")
+        )
+        assert self.witnesses[number].vkeys == old.vkeys
+
+
+@pytest.fixture(scope="module")
+def witnessed(tmp_path_factory):
+    running = Witnessed(tmp_path_factory.mktemp("witnessed"))
+    yield running
+    assert running.instance.stop() == 0
+    for witness in running.witnesses:
+        assert witness.end() == 0
+    for log in ("up.log", "witness.log"):
+        assert "Traceback" not in (running.home / log).read_text()
+
+
+def test_the_checkpoint_carries_the_witnesses(witnessed):
+    wait_until(lambda: witnessed.signers() == ["w.example/0", "w.example/1", "w.example/2"])
+
+
+def test_signing_waits_for_the_witnesses_that_verifying_demands(witnessed):
+    demand = ("--require-witnesses", str(witnessed.policy))
+    witnessed.sign("patient", "--wait-for-witnesses", "30", *demand)
+    found = json.loads(witnessed.verify("patient", *demand).stdout)
+    assert len(found["results"][0]["logEntries"][0]["witnesses"]) >= 2
+    witnessed.verify("patient")
+
+
+def test_a_bundle_that_did_not_wait_is_good_but_not_witnessed(witnessed):
+    witnessed.sign("hasty")
+    witnessed.verify("hasty")
+    done = witnessed.verify("hasty", "--require-witnesses", str(witnessed.policy), check=False)
+    assert done.returncode == 1
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "not_witnessed"
+    assert "--wait-for-witnesses" in error["hint"]
+
+
+def test_one_witness_may_be_killed_two_hold_the_checkpoint_back_and_signing_says_so(witnessed):
+    demand = ("--require-witnesses", str(witnessed.policy))
+    witnessed.witnesses[0].end(kill=True)
+    witnessed.sign("with two", "--wait-for-witnesses", "30", *demand)
+    witnessed.verify("with two", *demand)
+    witnessed.witnesses[1].end(kill=True)
+    held = witnessed.size()
+    done = witnessed.sign("with one", "--wait-for-witnesses", "1", *demand, check=False)
+    assert done.returncode == 7, done.stderr
+    assert json.loads(done.stdout)["error"]["code"] == "not_witnessed"
+    witnessed.verify("with one")
+    assert witnessed.size() == held
+    assert "is NOT published" in (witnessed.home / "up.log").read_text()
+    for number in (0, 1):
+        witnessed.revive(number)
+    wait_until(lambda: witnessed.size() == held + 1)
+    assert len(witnessed.signers()) >= 2
+
+
+def test_a_restart_keeps_the_policy_and_its_mode(witnessed):
+    assert witnessed.instance.stop() == 0
+    for witness in witnessed.witnesses:
+        witness.end()
+    witnessed.restart()
+    held = witnessed.size()
+    assert len(witnessed.signers()) >= 2
+    witnessed.sign("strict still")
+    assert witnessed.size() == held
+    assert witnessed.instance.stop() == 0
+    witnessed.restart("--witness-mode", "fail-open")
+    assert witnessed.size() == held + 1
+    assert witnessed.signers() == []
+    for number in range(3):
+        witnessed.revive(number)
+    wait_until(lambda: len(witnessed.signers()) >= 2)
+
+
+def refused(home, *arguments: str) -> dict:
+    done = subprocess.run(
+        [*HALLMARK, *arguments, "--json"],
+        env=isolated_environment(home),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    return json.loads(done.stdout)["error"]
+
+
+def test_refuses_what_cannot_be_meant(witnessed, tmp_path):
+    other = tmp_path / "policy"
+    other.write_text(witnessed.policy.read_text().replace("group g 2", "group g 4"))
+    error = refused(
+        tmp_path,
+        "up",
+        "--data",
+        str(tmp_path / "i"),
+        "--listen",
+        "127.0.0.1:0",
+        "--witness-policy",
+        str(other),
+    )
+    assert error["code"] == "malformed_witness_policy"
+    same = ("up", "--data", str(tmp_path / "i"), "--witness-policy", str(witnessed.policy))
+    assert refused(tmp_path, *same)["code"] == "log_not_in_policy"
+    assert (
+        refused(tmp_path, "up", "--data", str(tmp_path / "i"), "--witness-mode", "strict")["code"] == "usage"
+    )
+    root = ("witness", "--data", str(witnessed.witnesses[0].root), "--listen", "127.0.0.1:0")
+    assert refused(tmp_path, *root, "--log", witnessed.log)["code"] == "instance_running"
+    assert (
+        refused(tmp_path, "witness", "--data", str(tmp_path / "w"), "--log", "x")["code"] == "malformed_vkey"
+    )
+
+
+def test_a_witness_keeps_its_name_and_refuses_to_go_on_without_its_memory(witnessed, tmp_path):
+    arguments = ("witness", "--data", str(tmp_path / "w"), "--log", witnessed.log, "--listen", "127.0.0.1:0")
+    RunningWitness(tmp_path / "w", tmp_path, witnessed.log, name="first").end()
+    assert refused(tmp_path, *arguments, "--name", "second")["code"] == "name_is_fixed"
+    (tmp_path / "w" / "heads.db").unlink()
+    assert refused(tmp_path, *arguments)["code"] == "damaged_state"
+
+
+def test_a_witness_serves_health_and_its_newest_checkpoints(witnessed):
+    witness = witnessed.witnesses[2]
+    assert json.loads(get(f"{witness.url}/healthz")) == {"status": "SERVING"}
+    with pytest.raises(urllib.error.HTTPError) as missing:
+        get(f"{witness.url}/{'0' * 64}/checkpoint")
+    assert missing.value.code == 404
+    missing.value.close()

@@ -1,0 +1,199 @@
+import socket
+import threading
+import time
+
+import pytest
+from tests.support.loopback import LoopbackServer, Reply, in_turn
+
+from hallmark.client.http import HttpClient, one_line, problem_text, refused
+from hallmark.errors import ConfigurationError, RemoteError
+
+SERVICE = "the test service"
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    """Retries wait; what is tested is how often they happen, not how long they take."""
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    return pauses
+
+
+def get(url, http=None, **options):
+    return (http or HttpClient(timeout_seconds=2)).get(url, service=SERVICE, **options)
+
+
+def post(url, *, idempotent):
+    http = HttpClient(timeout_seconds=2)
+    return http.post(url, b"body", service=SERVICE, headers={"X-A": "b"}, idempotent=idempotent)
+
+
+def test_returns_status_headers_and_body():
+    with LoopbackServer(in_turn(Reply(201, b"made", {"X-Thing": "1"}))) as server:
+        answer = post(server.url + "/x", idempotent=False)
+    assert (answer.status, answer.body, answer.headers["x-thing"]) == (201, b"made", "1")
+    assert server.asked[0].method == "POST"
+    assert server.asked[0].headers["X-A"] == "b"
+    assert server.asked[0].body == b"body"
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_repeats_an_idempotent_request_that_failed_in_passing(status):
+    with LoopbackServer(in_turn(Reply(status), Reply(200, b"ok"))) as server:
+        assert get(server.url).body == b"ok"
+    assert len(server.asked) == 2
+
+
+def test_returns_the_last_answer_when_a_service_stays_down():
+    with LoopbackServer(in_turn(Reply(503))) as server:
+        assert get(server.url).status == 503
+    assert len(server.asked) == 4
+
+
+def test_waits_as_long_as_the_service_asks(no_pauses):
+    with LoopbackServer(in_turn(Reply(503, headers={"Retry-After": "7"}), Reply())) as server:
+        get(server.url)
+    assert no_pauses == [7.0]
+
+
+def test_does_not_wait_for_ever():
+    with LoopbackServer(in_turn(Reply(503, headers={"Retry-After": "3600"}), Reply())) as server:
+        assert get(server.url).status == 503
+
+
+def test_repeats_what_is_not_idempotent_only_when_nothing_was_done():
+    with LoopbackServer(in_turn(Reply(503), Reply(200))) as server:
+        assert post(server.url, idempotent=False).status == 200
+    with LoopbackServer(in_turn(Reply(502), Reply(200))) as server:
+        assert post(server.url, idempotent=False).status == 502
+    with LoopbackServer(in_turn(Reply(broken=True), Reply(200))) as server:
+        with pytest.raises(RemoteError) as caught:
+            post(server.url, idempotent=False)
+        assert len(server.asked) == 1
+    assert caught.value.code == "service_unreachable"
+
+
+def test_repeats_an_idempotent_request_whose_connection_broke():
+    with LoopbackServer(in_turn(Reply(broken=True), Reply(200, b"ok"))) as server:
+        assert post(server.url, idempotent=True).body == b"ok"
+
+
+def test_names_the_service_that_does_not_answer():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(RemoteError) as caught:
+        get(f"http://127.0.0.1:{port}")
+    assert caught.value.message == f"{SERVICE} at 127.0.0.1:{port} failed: nothing answers there"
+    assert caught.value.hint
+
+
+def test_names_an_unknown_host():
+    with pytest.raises(RemoteError, match="host name is not known"):
+        get("http://nothing.invalid/")
+
+
+def test_gives_up_on_a_service_that_says_nothing():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with pytest.raises(RemoteError, match="does not answer in time"):
+            get(f"http://127.0.0.1:{silent.getsockname()[1]}", HttpClient(timeout_seconds=0.1))
+
+
+def test_gives_up_on_an_answer_that_drips():
+    """Each byte comes in time, so only a bound on the whole answer ends it."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        stop = threading.Event()
+
+        def drip():
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                while not stop.wait(0.02):
+                    connection.sendall(b"x")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        http = HttpClient(timeout_seconds=1, deadline_seconds=0.3)
+        try:
+            with pytest.raises(RemoteError):
+                get(f"http://127.0.0.1:{server.getsockname()[1]}", http)
+        finally:
+            stop.set()
+            thread.join()
+
+
+@pytest.mark.parametrize("headers", [{"Content-Length": "100"}, {"Transfer-Encoding": "chunked"}])
+def test_refuses_an_answer_that_breaks_off(headers):
+    body = b"20\r\nhalf of it" if "Transfer-Encoding" in headers else b"half of it"
+    close = {**headers, "Connection": "close"}
+    if "Content-Length" not in headers:
+        close["Content-Length"] = ""
+    broken = in_turn(Reply(200, body, close))
+    with LoopbackServer(broken) as server, pytest.raises(RemoteError):
+        get(server.url)
+
+
+def test_refuses_an_answer_over_the_bound():
+    with LoopbackServer(in_turn(Reply(200, b"x" * 1001))) as server:
+        assert len(get(server.url, max_bytes=1001).body) == 1001
+        with pytest.raises(RemoteError, match="more than 1000 bytes"):
+            get(server.url, max_bytes=1000)
+
+
+def test_follows_redirects_on_the_same_host_only():
+    with LoopbackServer(in_turn(Reply(302, headers={"Location": "/there"}), Reply(200, b"ok"))) as server:
+        assert get(server.url + "/here").body == b"ok"
+        assert [item.path for item in server.asked] == ["/here", "/there"]
+    for target in ("http://127.0.0.2:1/", "https://127.0.0.1/", "//evil.test/x", "file:///etc/passwd"):
+        with LoopbackServer(in_turn(Reply(302, headers={"Location": target}))) as server:
+            with pytest.raises(RemoteError) as caught:
+                get(server.url)
+            assert caught.value.code == "bad_redirect"
+
+
+def test_does_not_follow_redirects_in_a_circle():
+    circle = in_turn(Reply(302, headers={"Location": "/"}))
+    with LoopbackServer(circle) as server, pytest.raises(RemoteError, match="more than 3 times"):
+        get(server.url)
+
+
+def test_does_not_follow_the_redirect_of_a_post():
+    """It would carry the token, and the body, where the user did not send them."""
+    with LoopbackServer(in_turn(Reply(307, headers={"Location": "/there"}))) as server:
+        assert post(server.url, idempotent=True).status == 307
+        assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("url", ["ftp://host/", "host", "", "http://", "file:///x", "http://me:secret@host/"])
+def test_refuses_what_is_no_address(url):
+    with pytest.raises(ConfigurationError):
+        get(url)
+
+
+def test_a_refusal_carries_the_reason_of_the_service():
+    bodies = {
+        b'{"code":3,"message":"bad key","details":[]}': "bad key",
+        b'{"code":3,"message":"no","details":[{"@type":"x","metadata":{"message":"why"}}]}': "no; why",
+        b'{"error":"invalid_grant","error_description":"used"}': "invalid_grant; used",
+        b"plain text\nover lines": "plain text over lines",
+        b"<html>": "",
+        b"\x1b[31mred": "[31mred",
+    }
+    assert {body: problem_text(body) for body in bodies} == bodies
+
+
+def test_a_refusal_says_whose_fault_it_is():
+    with LoopbackServer(in_turn(Reply(500, b'{"message":"boom"}'))) as server:
+        answer = get(server.url)
+    error = refused(answer, service=SERVICE, url=server.url)
+    assert error.code == "service_failed"
+    assert error.message.endswith("answered 500: boom")
+
+
+def test_text_of_strangers_is_made_fit_for_a_terminal():
+    assert one_line("a\x1b]0;b\x07\r\nc\u202e") == "a ]0;b c"
+    assert len(one_line("x" * 1000)) == 300
