@@ -3,6 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 2
+SECONDS ?= 60
 
 .PHONY: setup demo up test check bench interop torment fuzz proto lock clean
 
@@ -35,6 +36,9 @@ bench: setup  ## measure; prints the table of bench/README.md
 
 interop: setup .venv-interop/ready .tools/ready  ## real cosign, sigstore-python and gitsign against a real instance
 	HALLMARK_INTEROP=1 $(BIN)/python -m pytest -m interop tests/interop
+
+fuzz: setup  ## fuzz every parser of the log, SECONDS each; with atheris where it is installed
+	$(BIN)/python -m tests.fuzz $(SECONDS)
 
 torment: setup  ## kill processes at random moments under load, and check every entry
 	$(BIN)/python -m pytest -m torment tests/scenario

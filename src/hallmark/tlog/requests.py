@@ -88,7 +88,7 @@ def parse_create_entry(body: bytes) -> EntryRequest:
                 return _hashedrekord(request.digest, request.signature.content, chosen)
     except msgspec.ValidationError:
         pass  # another spelling, or a reason that the slower way names
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass  # no JSON, or more of it than this way reads
     return parse_message(_load(body or b"{}"))
 
