@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import urllib3
 from tests.support.instance import RunningInstance
-from tests.support.load import entry_request
+from tests.support.load import Load, entry_request
 
 EMAIL = "alice@example.com"
 
@@ -59,6 +59,19 @@ def test_fsck_examines_a_running_instance(instance):
     assert set(found) == {"tlog", "ctlog"}
     assert [report["count"] for report in found.values()] == [0, 0]
     assert (found["tlog"]["size"], found["ctlog"]["size"]) == (282, 1)
+
+
+def test_fsck_and_mirror_are_not_misled_by_entries_that_come_meanwhile(instance, tmp_path):
+    load = Load(instance.base_url, threads=2)
+    try:
+        for _ in range(3):
+            found = told(instance, "fsck", "--data", str(instance.root), "--log", "tlog")["logs"]["tlog"]
+            assert found["findings"] == []
+            mirror(instance, "tlog", tmp_path / "m")
+    finally:
+        assert len(load.stop()) > 0
+    found = told(instance, "fsck", str(tmp_path / "m"))["logs"][str(tmp_path / "m")]
+    assert found["findings"] == []
 
 
 @pytest.mark.parametrize("log", ["tlog", "ctlog"])
