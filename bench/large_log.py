@@ -61,6 +61,15 @@ def rss_mib(process: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
+def cpu_seconds(instance: RunningInstance) -> float:
+    """Processor time of the parent and its workers so far: what a busy machine does not distort."""
+    ticks = 0
+    for process in (instance.process.pid, *instance.workers()):
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def load(instance: RunningInstance, bodies: Path, connections: int, seconds: int) -> Measured:
     """Append entries that no log has seen."""
     write_entries(bodies, seconds * PER_SECOND[connections])
@@ -74,11 +83,14 @@ def measure(root: Path, home: Path, *, listen: str | None, seconds: int, workers
     instance = RunningInstance(root, home, "--workers", str(workers), listen=listen)
     ready = time.perf_counter() - began
     try:
-        found = {count: load(instance, home / "bodies", count, seconds) for count in CONNECTIONS}
+        found = {}
+        for count in CONNECTIONS:
+            before = cpu_seconds(instance)
+            found[count] = load(instance, home / "bodies", count, seconds)
+            each = 1e6 * (cpu_seconds(instance) - before) / (found[count].rate * seconds)
+            print(f"  {count:>3} connections: {found[count]}, cpu {each:.0f} us an entry", flush=True)
         memory = max(rss_mib(process) for process in instance.workers())
         print(f"  ready after {ready:.2f} s; largest worker {memory:.0f} MiB (peak)", flush=True)
-        for count, value in found.items():
-            print(f"  {count:>3} connections: {value}", flush=True)
         return found
     finally:
         instance.stop()
