@@ -10,7 +10,7 @@ import sys
 import pytest
 from tests.support.transcript import HALLMARK
 
-from hallmark.cli import exit_codes, main
+from hallmark.cli import exit_codes, lazy_group, main
 from hallmark.cli.exit_codes import exit_code_of
 from hallmark.errors import (
     ConfigurationError,
@@ -128,7 +128,7 @@ def test_a_missing_library_is_named_with_the_mend(monkeypatch, capsys):
     def missing(_name):
         raise ModuleNotFoundError("No module named 'granian'", name="granian")
 
-    monkeypatch.setattr(main.importlib, "import_module", missing)
+    monkeypatch.setattr(lazy_group.importlib, "import_module", missing)
     assert main.main(["up"]) == 2
     assert "hallmark up needs granian" in capsys.readouterr().err
 

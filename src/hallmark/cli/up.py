@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import sys
@@ -90,6 +91,7 @@ def _announce_json(running: Running) -> None:
 def _announce(running: Running) -> None:
     """Say that the instance serves, then how to point each client at it."""
     url, client = running.instance.base_url, running.layout.client.resolve()
+    pin = hashlib.sha256((client / "root.json").read_bytes()).hexdigest()
     grpc = f"\n  gRPC             {running.grpc_address}" if running.grpc_address else ""
     click.echo(f"ready {url}")
     click.echo(f"""
@@ -99,6 +101,7 @@ def _announce(running: Running) -> None:
                    cosign sign-blob --yes --identity-token token --bundle FILE.sigstore.json FILE
   sigstore-python  sigstore --instance {url}/tuf trust-instance {client}/root.json
                    sigstore --instance {url}/tuf sign --identity-token "$(cat token)" FILE
+  other machines   hallmark context add NAME {url} --root-fingerprint {pin}
   more             hallmark client-config --for cosign --data {running.layout.root}{grpc}
 
 Stop it with Ctrl-C. Everything it knows is in {running.layout.root}""")
