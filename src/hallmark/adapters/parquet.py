@@ -1,4 +1,4 @@
-"""Tables in Parquet files, written in row groups; needs the extra `export` (docs/adr/0005-parquet.md)."""
+"""Tables in Parquet files, written in row groups; needs the extra `export` (docs/adr/0006-parquet.md)."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
