@@ -5,10 +5,7 @@ A target takes bytes and returns; whatever it raises is a finding. `SEEDS` are i
 
 import base64
 import json
-from collections.abc import Callable
 from typing import Final
-
-import msgspec
 
 from hallmark.core.checkpoint import parse_checkpoint
 from hallmark.core.encoding.protojson import format_bytes, format_timestamp, parse_bytes, parse_int64
@@ -23,6 +20,8 @@ from hallmark.tiledlog.records import TLOG_TILES
 from hallmark.tlog.checks import EnvelopeCheck, check_hashedrekord
 from hallmark.tlog.config import DEFAULT_ALGORITHMS
 from hallmark.tlog.requests import DsseRequest, parse_create_entry, parse_message
+from tests.fuzz.target import Target
+from tests.fuzz.witness_targets import WITNESS_TARGETS
 from tests.support.rekor import changed, dsse, hashedrekord, to_body
 
 P256: Final = "PKIX_ECDSA_P256_SHA_256"
@@ -158,13 +157,6 @@ def protojson_timestamp(data: bytes) -> None:
     assert parse_time(format_timestamp(parsed), what="the field") == parsed
 
 
-class Target(msgspec.Struct, frozen=True):
-    """A fuzz target and inputs to begin from."""
-
-    run: Callable[[bytes], None]
-    seeds: tuple[bytes, ...]
-
-
 _ROOT: Final = base64.b64encode(bytes(32))
 _NOTE: Final = b"log.example\n7\n%b\n\n\xe2\x80\x94 log.example %b\n" % (_ROOT, base64.b64encode(bytes(68)))
 _REQUESTS: Final = (
@@ -226,4 +218,5 @@ TARGETS: Final = {
     "protojson_timestamp": Target(
         protojson_timestamp, (b"2026-01-02T03:04:05Z", b"1970-01-01T00:00:00.123456+01:00")
     ),
+    **WITNESS_TARGETS,
 }

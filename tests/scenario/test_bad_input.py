@@ -22,6 +22,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from tests.support.instance import RunningInstance
 from tests.support.load import entry_request
+from tests.support.rekor import dsse
 from tests.support.small_log import SmallLog
 
 from hallmark.adapters.storage.filesystem import FileObjectStore
@@ -321,6 +322,20 @@ def test_expired_trust_material(instance, signed, stale_instance):
     assert told["exitCode"] == 5
     assert "expired" in told["message"]
     assert told["hint"]
+
+
+def test_envelope_with_a_signature_too_many(instance):
+    request = dsse("PKIX_ECDSA_P256_SHA_256", "PKIX_ED25519")
+    request["dsseRequestV002"]["verifiers"].pop()
+    answer = post(f"{instance.base_url}/api/v2/log/entries", request)
+    assert (answer.status, answer.json()["message"]) == (400, "invalid dsse request")
+    assert reason(answer) == "INVALID_SIGNATURE"
+
+
+def test_method_that_the_log_does_not_have(instance):
+    answer = http.request("PUT", f"{instance.base_url}/api/v2/log/entries", body=entry_request())
+    assert answer.status == 501
+    assert answer.json() == {"code": 12, "message": "Method Not Allowed", "details": []}
 
 
 def test_every_row_of_the_page_names_a_test_that_exists():
