@@ -210,6 +210,14 @@ def test_a_broken_timestamp_beside_a_good_one_does_no_harm(world):
     assert verify(world, replace(bundle, timestamps=(b"broken", *bundle.timestamps))).times
 
 
+def test_a_timestamp_with_a_name_that_does_not_parse_is_no_time(world):
+    bundle = world.bundle()
+    (good,) = bundle.timestamps
+    broken = good.replace(b"\x0c\x08tsa root", b"\x03\x08\x00sa root")
+    assert broken != good
+    assert verify(world, replace(bundle, timestamps=(broken, good))).identity == w.EMAIL
+
+
 def test_two_timestamps_of_one_authority_count_once(world):
     bundle = world.bundle()
     second = world.timestamp(bundle.signature, w.NOW + timedelta(seconds=1))
