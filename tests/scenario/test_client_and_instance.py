@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.support.instance import HALLMARK, RunningInstance, isolated_environment
-from tests.support.loopback import LoopbackServer, Reply, in_turn
+from tests.support.loopback import Asked, LoopbackServer, Reply, in_turn
 from tests.support.world import a_statement
 
 from hallmark.client.artifact import digest_file
@@ -209,6 +209,15 @@ class TestLoggingIn:
         with LoopbackServer(answer) as server, pytest.raises(RemoteError) as caught:
             discover(server.url, HttpClient())
         assert caught.value.code == "wrong_oidc_issuer"
+
+    def test_a_login_page_that_is_no_web_page_is_refused(self):
+        def answer(asked: Asked) -> Reply:
+            issuer = f"http://{asked.headers['Host']}"
+            document = {"issuer": issuer, "authorization_endpoint": "file:///x", "token_endpoint": "x"}
+            return Reply(200, json.dumps(document).encode())
+
+        with LoopbackServer(answer) as server, pytest.raises(RemoteError, match="'file:///x'"):
+            discover(server.url, HttpClient())
 
 
 class TestSigning:

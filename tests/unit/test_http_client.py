@@ -148,7 +148,13 @@ def test_follows_redirects_on_the_same_host_only():
     with LoopbackServer(in_turn(Reply(302, headers={"Location": "/there"}), Reply(200, b"ok"))) as server:
         assert get(server.url + "/here").body == b"ok"
         assert [item.path for item in server.asked] == ["/here", "/there"]
-    for target in ("http://127.0.0.2:1/", "https://127.0.0.1/", "//evil.test/x", "file:///etc/passwd"):
+    for target in (
+        "http://127.0.0.2:1/",
+        "http://[",
+        "https://127.0.0.1/",
+        "//evil.test/x",
+        "file:///etc/passwd",
+    ):
         with LoopbackServer(in_turn(Reply(302, headers={"Location": target}))) as server:
             with pytest.raises(RemoteError) as caught:
                 get(server.url)
@@ -168,7 +174,19 @@ def test_does_not_follow_the_redirect_of_a_post():
         assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("url", ["ftp://host/", "host", "", "http://", "file:///x", "http://me:secret@host/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/",
+        "host",
+        "",
+        "http://",
+        "file:///x",
+        "http://me:secret@host/",
+        "http://[",
+        "http://\u2100",
+    ],
+)
 def test_refuses_what_is_no_address(url):
     with pytest.raises(ConfigurationError):
         get(url)

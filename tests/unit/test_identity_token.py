@@ -65,6 +65,9 @@ def test_refuses_a_token_of_another_audience():
         jwt({**CLAIMS, "exp": 1e300}),
         jwt({**CLAIMS, "aud": 1}),
         f"a.{'A' * 70000}.c",
+        jwt(CLAIMS).replace(".", ".\n", 1),
+        f"{jwt(CLAIMS)}\r\nHost",
+        f"\u20ac{jwt(CLAIMS)}",
     ],
 )
 def test_refuses_what_is_no_token_without_showing_it(raw):

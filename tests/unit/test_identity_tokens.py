@@ -203,7 +203,9 @@ def test_a_key_set_leaves_out_what_cannot_verify():
     assert [key.key_id for key in parse_jwks(json.dumps({"keys": items}).encode()).keys] == ["e1"]
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"keys":[1]}', b" " * 300_000, b'{"keys":{}}'])
+@pytest.mark.parametrize(
+    "data", [b'{"keys":[{"kty":"\xff"}]}', b"", b"[]", b"{}", b'{"keys":[1]}', b" " * 300_000, b'{"keys":{}}']
+)
 def test_refuses_what_is_no_key_set(data):
     with pytest.raises(MalformedInput):
         parse_jwks(data)

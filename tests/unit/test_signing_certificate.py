@@ -6,9 +6,13 @@ from cryptography.hazmat import asn1
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.support import world as w
 
-from hallmark.core.x509.certificate import parse_signing_certificate
+from hallmark.core.bundle import BUNDLE_V02
+from hallmark.core.entries.summary import summarise_certificate
+from hallmark.core.x509.certificate import load_certificate, parse_signing_certificate
 from hallmark.core.x509.oids import FULCIO_EXTENSIONS, OTHER_NAME_SAN, PRECERTIFICATE_POISON
 from hallmark.errors import HallmarkError, InvalidCertificate, MalformedInput
+from hallmark.policy.identity import unsafe_any_identity
+from hallmark.verify.verifier import Verifier
 
 WORLD = w.World()
 
@@ -115,3 +119,18 @@ def test_every_truncation_and_bit_flip_is_refused_cleanly_or_parses():
                 parse_signing_certificate(candidate)
             except HallmarkError:
                 continue
+
+
+@pytest.mark.parametrize("value", [b"\x03\x07\x00ssuing", b"\x0c\x07\xffssuing", b"\x05\x07issuing"])
+def test_refuses_a_certificate_whose_names_do_not_parse(value):
+    issuing = WORLD.ca_chain[0].replace(b"\x0c\x07issuing", value)
+    with pytest.raises(MalformedInput):
+        load_certificate(issuing)
+    bundle = WORLD.v1_bundle(version=BUNDLE_V02, intermediates=(issuing,))
+    with pytest.raises(MalformedInput):
+        Verifier(WORLD.root).verify(bundle, w.artifact(), unsafe_any_identity)
+
+
+def test_a_certificate_without_names_is_summarised_without_identity():
+    summary = summarise_certificate(WORLD.certificate(names=[]))
+    assert (summary.identity, summary.issuing_ca) == (None, "CN=issuing")

@@ -49,3 +49,14 @@ def test_refuses_a_statement_that_breaks_a_rule(changes):
 def test_refuses_what_is_no_statement(payload):
     with pytest.raises(MalformedInput):
         parse_statement(payload)
+
+
+@pytest.mark.parametrize("predicate", [b"1e999", b"1" * 5000, b'"\xff"', b"[" * 200 + b"]" * 200])
+def test_refuses_a_predicate_that_nobody_could_read(predicate):
+    with pytest.raises(MalformedInput):
+        parse_statement(document().replace(b'{"tested": true}', predicate))
+
+
+def test_reads_a_predicate_with_many_values_that_nests_little():
+    predicate = [{"number": number} for number in range(1000)]
+    assert parse_statement(document(predicate=predicate)).to_builtins()["predicate"] == predicate

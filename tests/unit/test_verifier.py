@@ -210,6 +210,14 @@ def test_a_broken_timestamp_beside_a_good_one_does_no_harm(world):
     assert verify(world, replace(bundle, timestamps=(b"broken", *bundle.timestamps))).times
 
 
+def test_a_timestamp_with_a_name_that_does_not_parse_is_no_time(world):
+    bundle = world.bundle()
+    (good,) = bundle.timestamps
+    broken = good.replace(b"\x0c\x08tsa root", b"\x03\x08\x00sa root")
+    assert broken != good
+    assert verify(world, replace(bundle, timestamps=(broken, good))).identity == w.EMAIL
+
+
 def test_two_timestamps_of_one_authority_count_once(world):
     bundle = world.bundle()
     second = world.timestamp(bundle.signature, w.NOW + timedelta(seconds=1))
@@ -389,7 +397,9 @@ def test_an_entry_of_an_unknown_log_counts_for_nothing(world):
 
 def test_two_entries_of_one_log_count_once(world):
     bundle = world.bundle()
-    second = replace(entry_of(bundle), log_index=4)
+    body = entry_of(bundle).canonicalized_body
+    proof = w.inclusion_proof(body, origin=w.HOST, key_name=w.HOST, key="ed25519-log", index=4)
+    second = replace(entry_of(bundle), log_index=4, inclusion_proof=proof)
     with pytest.raises(InvalidEntry) as caught:
         verify(world, replace(bundle, tlog_entries=(entry_of(bundle), second)), tlog=2)
     assert caught.value.code == "no_entry"
@@ -430,6 +440,20 @@ def test_refuses_an_inclusion_proof_that_does_not_hold(world, change: Callable[.
     bundle = world.bundle()
     with pytest.raises(InvalidProof):
         verify(world, with_proof(bundle, **change(entry_of(bundle).inclusion_proof)))
+
+
+def test_refuses_an_entry_that_calls_itself_another_than_its_proof(world):
+    with pytest.raises(InvalidProof) as caught:
+        verify(world, with_entry(world.bundle(), log_index=987_654))
+    assert caught.value.code == "wrong_index"
+
+
+def test_says_the_index_that_the_log_vouches_for(world):
+    promised = world.v1_bundle()
+    assert verify(world, promised).entries[0].log_index == 1_000_003
+    stamped = replace(promised, timestamps=(world.timestamp(promised.signature),))
+    claimed = with_entry(stamped, inclusion_promise=None, log_index=987_654)
+    assert verify(world, claimed).entries[0].log_index == 3
 
 
 def test_refuses_a_proof_for_another_tree_than_the_checkpoints(world):

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from hallmark.cli.bundle_files import SUFFIX
 from hallmark.cli.options import PATH, json_option
@@ -15,6 +14,7 @@ from hallmark.client.files import read_file
 from hallmark.core.bundle import MAX_BUNDLE_BYTES, Bundle, parse_bundle
 from hallmark.core.checkpoint import parse_checkpoint
 from hallmark.core.dsse import IN_TOTO_PAYLOAD_TYPE, Envelope
+from hallmark.core.encoding.json_document import decode_value
 from hallmark.core.encoding.protojson import format_bytes, format_timestamp
 from hallmark.core.note import parse_note
 from hallmark.core.statement import parse_statement
@@ -138,8 +138,8 @@ def _entry(entry: TransparencyLogEntry) -> dict[str, Any]:
 
 def _body(body: bytes) -> Any:
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return decode_value(body, what="the entry's body", max_bytes=len(body))
+    except HallmarkError:
         return body.decode("utf-8", "replace")
 
 

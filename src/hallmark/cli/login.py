@@ -34,7 +34,7 @@ def token_source(
 def read_token(given: str) -> IdentityToken:
     """Read a token that is given as itself, as a file's name, or as - for standard input."""
     if given == "-":
-        return parse_identity_token(sys.stdin.read(_MAX_TOKEN_BYTES))
+        return parse_identity_token(sys.stdin.buffer.read(_MAX_TOKEN_BYTES).decode("utf-8", "replace"))
     if not _names_a_file(given):
         return _parse_given(given)
     content = read_file(Path(given), max_bytes=_MAX_TOKEN_BYTES)

@@ -160,7 +160,10 @@ def _bounded(response: urllib3.BaseHTTPResponse, max_bytes: int, deadline: float
 
 
 def _check_url(url: str, service: str) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that do not close, or letters that hide a slash
+        parts = urlsplit("")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
         raise ConfigurationError(
             f"{url!r} is no address of {service}",
@@ -171,8 +174,14 @@ def _check_url(url: str, service: str) -> None:
 
 def _redirected(url: str, location: str, service: str) -> str:
     """A redirect may not leave the host: whoever answers there is not whom the user named."""
-    target = urljoin(url, location)
-    here, there = urlsplit(url), urlsplit(target)
+    here = urlsplit(url)
+    try:
+        target = urljoin(url, location)
+        there = urlsplit(target)
+    except ValueError:
+        raise RemoteError(
+            f"{service} at {here.netloc} redirects to no address, {location[:200]!r}", code="bad_redirect"
+        ) from None
     if (here.scheme, here.netloc) != (there.scheme, there.netloc):
         raise RemoteError(
             f"{service} at {here.netloc} redirects to another host, {there.netloc or location!r}",

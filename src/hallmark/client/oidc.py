@@ -95,6 +95,12 @@ def discover(url: str, http: HttpClient) -> OidcIssuer:
             code="wrong_oidc_issuer",
             hint="use the address that it calls itself, if you trust it",
         )
+    if not found.authorization_endpoint.startswith(("https://", "http://")):
+        # the browser would open whatever it names: a file, or another program
+        raise RemoteError(
+            f"{SERVICE} at {url} names no page to log in, but {found.authorization_endpoint[:200]!r}",
+            code="malformed_answer",
+        )
     return found
 
 

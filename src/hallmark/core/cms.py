@@ -230,7 +230,7 @@ def read_attribute(message: SignedMessage, oid: ObjectIdentifier, kind: type[_Va
         raise MalformedInput(f"the signed attribute {oid.dotted_string} is missing", code="malformed_cms")
     try:
         return value.parse(kind)  # type: ignore[no-any-return]
-    except ValueError:
+    except (ValueError, TypeError):  # the library's names raise either
         raise MalformedInput(
             f"the signed attribute {oid.dotted_string} does not parse", code="malformed_cms"
         ) from None

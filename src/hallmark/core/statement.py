@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hallmark.core.encoding.json_document import decode_document
+from hallmark.core.encoding.json_document import decode_document, decode_value
 from hallmark.errors import MalformedInput
 
 STATEMENT_V1: Final = "https://in-toto.io/Statement/v1"
@@ -62,11 +62,13 @@ def parse_statement(payload: bytes) -> Statement:
         raise MalformedInput(f"the statement has {len(found.subject)} subjects")
     if not found.predicate_type:
         raise MalformedInput("the statement names no predicate type")
+    predicate = bytes(found.predicate)
+    decode_value(predicate, what="the predicate", max_bytes=MAX_STATEMENT_BYTES)
     return Statement(
         type=found.type,
         subjects=tuple(_subject(item) for item in found.subject),
         predicate_type=found.predicate_type,
-        predicate=bytes(found.predicate),
+        predicate=predicate,
     )
 
 

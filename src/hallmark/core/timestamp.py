@@ -392,5 +392,5 @@ def _imprint_hash(imprint: MessageImprint) -> HashAlgorithm:
 def _decode(kind: type[_Kind], der: bytes, *, what: str, code: str = "malformed_timestamp") -> _Kind:
     try:
         return asn1.decode_der(kind, der)
-    except ValueError:
+    except (ValueError, TypeError):  # the library's names raise either
         raise MalformedInput(f"{what} does not parse", code=code) from None

@@ -5,6 +5,7 @@ Whoever gives a trusted root is believed; how it reached us (TUF, a file) is som
 
 from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 from cryptography import x509
@@ -165,6 +166,7 @@ def _parse_log(found: _Log) -> TransparencyLog | None:
     url = found.base_url or ""
     key_details = found.public_key.key_details or ""
     valid_for = _parse_log_validity(found.public_key.valid_for, url)
+    _check_url(url)
     if key_details not in ALGORITHMS or (found.hash_algorithm or "") not in _SHA256_NAMES:
         return None
     log_id = parse_bytes((found.log_id and found.log_id.key_id) or "", what=f"the log id of {url!r}")
@@ -180,6 +182,13 @@ def _parse_log(found: _Log) -> TransparencyLog | None:
         valid_for=valid_for,
         operator=found.operator or "",
     )
+
+
+def _check_url(url: str) -> None:
+    try:
+        urlsplit(url)
+    except ValueError:
+        raise MalformedInput(f"the trusted root has a log with no URL: {url[:100]!r}") from None
 
 
 def _parse_key(spki: bytes, key_details: str) -> PublicKey:

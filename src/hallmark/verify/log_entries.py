@@ -85,18 +85,35 @@ def _verify_entry(
         _verify_path(entry, proof)
         if proof.checkpoint:  # bundles of v0.1 may lack it; then the promise alone vouches
             checkpoint = _verify_checkpoint(proof, log)
+            _check_index(entry, proof, checkpoint)
             origin, tree_size = checkpoint.origin, checkpoint.size
     if checkpoints is not None:
         witnesses = _check_witnesses(proof, origin, log, checkpoints)
     return VerifiedEntry(
         log_id=entry.log_id,
-        log_index=entry.log_index,
+        log_index=_proven_index(entry),
         kind=entry.kind,
         version=entry.version,
         origin=origin,
         tree_size=tree_size,
         witnesses=witnesses,
     )
+
+
+def _check_index(entry: TransparencyLogEntry, proof: InclusionProof, checkpoint: Checkpoint) -> None:
+    """Only Rekor v1, whose trees are shards, counts an entry otherwise than its proof does."""
+    if entry.log_index != proof.log_index and not _is_v1_origin(checkpoint.origin):
+        raise InvalidProof(
+            f"the entry calls itself {entry.log_index}, its inclusion proof is of {proof.log_index}",
+            code="wrong_index",
+        )
+
+
+def _proven_index(entry: TransparencyLogEntry) -> int:
+    """The index that the log's promise states, or else the one in the tree: anybody can write another."""
+    if entry.inclusion_promise is None and entry.inclusion_proof is not None:
+        return entry.inclusion_proof.log_index
+    return entry.log_index
 
 
 def _check_witnesses(
@@ -132,8 +149,12 @@ def _expected_origin(checkpoint: bytes, log: TransparencyLog) -> tuple[str, str]
     writes the host name of its base URL, without the port, for both.
     """
     found = checkpoint.partition(b"\n")[0].decode("utf-8", errors="replace")
-    host, separator, tree_id = found.rpartition(_V1_SEPARATOR)
-    if separator and tree_id.isascii() and tree_id.isdigit():
-        return found, host
+    if _is_v1_origin(found):
+        return found, found.rpartition(_V1_SEPARATOR)[0]
     name = urlsplit(log.base_url).hostname or ""
     return name, name
+
+
+def _is_v1_origin(origin: str) -> bool:
+    _, separator, tree_id = origin.rpartition(_V1_SEPARATOR)
+    return bool(separator) and tree_id.isascii() and tree_id.isdigit()

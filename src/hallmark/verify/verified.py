@@ -22,6 +22,8 @@ class EstablishedTime(msgspec.Struct, frozen=True):
 class VerifiedEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A log entry that stands in a trusted log; an entry proved by a promise alone has no tree size.
 
+    `log_index` is the one that the log vouches for: in its promise, or else in the tree.
+
     `witnesses` names those of the policy that cosigned the checkpoint, where witnesses were demanded.
     """
 

@@ -4,8 +4,9 @@ The readers of Sigstore's messages describe the JSON as msgspec structs (`Messag
 names), read it with `decode_document`, and then build their own frozen values.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -13,6 +14,9 @@ from hallmark.core.encoding.protojson import parse_timestamp
 from hallmark.errors import MalformedInput
 
 T = TypeVar("T")
+
+MAX_DEPTH: Final = 128
+_ANY: Final = msgspec.json.Decoder()
 
 Int64 = int | str | None
 """A 64-bit integer in proto3 JSON: a number, a decimal string, or null for zero."""
@@ -42,6 +46,32 @@ def decode_document(decoder: msgspec.json.Decoder[T], data: bytes, *, what: str,
         raise MalformedInput(f"{what} does not parse: {error}") from None
     except RecursionError:
         raise MalformedInput(f"{what} is nested too deeply") from None
+
+
+def decode_value(data: bytes, *, what: str, max_bytes: int) -> Any:
+    """Decode JSON of any shape; raises `MalformedInput`, also for more than `MAX_DEPTH` levels.
+
+    What nests deeper could be read here, and would end every reader of the value with a RecursionError.
+    """
+    value = decode_document(_ANY, data, what=what, max_bytes=max_bytes)
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+        _check_depth(value, what)
+    return value
+
+
+def _check_depth(value: Any, what: str) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [inner for item in level for inner in _members(item)]
+        if not level:
+            return
+    raise MalformedInput(f"{what} is nested too deeply")
+
+
+def _members(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def check_media_type(found: str, accepted: tuple[str, ...], *, what: str) -> None:

@@ -60,7 +60,7 @@ def parse_jwks(data: bytes) -> KeySet:
         raise MalformedInput(f"the key set has {len(data)} bytes, more than {MAX_JWKS_BYTES}")
     try:
         decoded = msgspec.json.decode(data, type=_JsonWebKeySet)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise MalformedInput("the key set is not a JSON Web Key Set", code="malformed_jwks") from None
     if len(decoded.keys) > MAX_KEYS:
         raise MalformedInput(f"the key set has more than {MAX_KEYS} keys", code="malformed_jwks")

@@ -75,13 +75,18 @@ def parse_signing_certificate(der: bytes) -> SigningCertificate:
 
 
 def load_certificate(der: bytes) -> x509.Certificate:
-    """Load a DER certificate; raises `MalformedInput`."""
+    """Load a DER certificate; raises `MalformedInput`.
+
+    Its names are read at once: the library reads them late, and would raise wherever they are first used.
+    """
     if len(der) > MAX_CERTIFICATE_BYTES:
         raise MalformedInput(f"a certificate of {len(der)} bytes is too large", code="malformed_certificate")
     try:
-        return x509.load_der_x509_certificate(der)
-    except (ValueError, x509.InvalidVersion):
+        certificate = x509.load_der_x509_certificate(der)
+        _ = certificate.issuer, certificate.subject
+    except (ValueError, TypeError, x509.InvalidVersion):
         raise MalformedInput("the bytes are not a DER certificate", code="malformed_certificate") from None
+    return certificate
 
 
 def read_extensions(certificate: x509.Certificate) -> x509.Extensions:
@@ -163,7 +168,7 @@ def _claims(extensions: x509.Extensions) -> dict[str, str]:
 
 
 def _subject_name(extensions: x509.Extensions) -> tuple[str, str]:
-    names = list(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    names = [name for item in extensions for name in _names(item)]
     if len(names) != 1:
         # With several, a policy could be met by a name that the signer was never asked to prove.
         raise InvalidCertificate(f"the signing certificate names {len(names)} identities, not one")
@@ -175,6 +180,10 @@ def _subject_name(extensions: x509.Extensions) -> tuple[str, str]:
     if isinstance(name, x509.OtherName) and name.type_id == OTHER_NAME_SAN:
         return "other_name", _other_name(name.value)
     raise InvalidCertificate("the signing certificate's name is of an unknown kind", code="no_identity")
+
+
+def _names(extension: x509.Extension[x509.ExtensionType]) -> list[x509.GeneralName]:
+    return list(extension.value) if isinstance(extension.value, x509.SubjectAlternativeName) else []
 
 
 def _other_name(value: bytes) -> str:

@@ -83,7 +83,13 @@ def check_tsa_chain(chain: tuple[bytes, ...]) -> TsaChain:
     certificates = [_parse_certificate(der) for der in chain]
     try:
         return _check(chain[0], certificates)
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (
+        ValueError,
+        TypeError,
+        UnsupportedAlgorithm,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ):
         raise MalformedInput("a certificate of the timestamp authority does not parse") from None
 
 
@@ -111,7 +117,7 @@ def _parse_certificate(der: bytes) -> x509.Certificate:
         raise MalformedInput(f"a certificate of {len(der)} bytes is too large", code="malformed_certificate")
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise MalformedInput("the bytes are not a DER certificate", code="malformed_certificate") from None
 
 
