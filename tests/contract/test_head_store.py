@@ -10,6 +10,7 @@ from contextlib import suppress
 import msgspec
 import pytest
 
+from hallmark.adapters.storage import sqlite as sqlite_store
 from hallmark.adapters.storage.memory import MemoryHeadStore
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
 from hallmark.core.merkle import EMPTY_ROOT
@@ -188,6 +189,64 @@ def test_a_read_only_sqlite_database_says_so_and_goes_on_when_mended(tmp_path):
     store._db.execute("PRAGMA query_only=0")
     commit(store, 0, 1)
     store.close()
+
+
+def test_a_sqlite_database_that_another_program_holds_says_so_and_goes_on(tmp_path):
+    store = SqliteHeadStore(tmp_path / "log.db", new=True)
+    store.create(HEAD)
+    store._db.execute("PRAGMA busy_timeout=10")
+    other = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Overloaded) as refused:
+        commit(store, 0, 1)
+    assert refused.value.code == "storage_busy"
+    other.execute("ROLLBACK")
+    other.close()
+    commit(store, 0, 1)
+    store.close()
+
+
+def test_tidying_up_a_large_sqlite_database_waits_for_no_reader(tmp_path, monkeypatch):
+    """It holds the log's lock meanwhile: an examination would stop every writer."""
+    monkeypatch.setattr(sqlite_store, "_TRUNCATE_BYTES", 0)
+    store = SqliteHeadStore(tmp_path / "log.db", new=True)
+    store.create(HEAD)
+    reader = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM head").fetchall()
+    commit(store, 0, 1)
+    tidying = threading.Thread(target=store.compact, daemon=True)
+    tidying.start()
+    tidying.join(15)
+    assert not tidying.is_alive()
+    reader.close()
+    store._next_compact = 0.0
+    store.compact()
+    assert (tmp_path / "log.db-wal").stat().st_size == 0
+    assert store._db.execute("PRAGMA busy_timeout").fetchone() == (30_000,)
+    store.close()
+
+
+def test_a_sqlite_database_without_room_to_tidy_up_says_so(tmp_path):
+    store = SqliteHeadStore(tmp_path / "log.db", new=True)
+    store.create(HEAD)
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    database, store._db = store._db, Failing(error)
+    with pytest.raises(Overloaded, match="disk is full"):
+        store.compact()
+    store._db = database
+    store.close()
+
+
+class Failing:
+    """A connection whose every statement fails."""
+
+    def __init__(self, error: sqlite3.Error) -> None:
+        self._error = error
+
+    def execute(self, _statement: str) -> None:
+        raise self._error
 
 
 def test_an_input_output_error_leaves_unknown_what_is_durable(tmp_path):

@@ -1,5 +1,8 @@
 """Every object store keeps the contract of `ports.ObjectStore`."""
 
+import os
+import resource
+
 import pytest
 
 from hallmark.adapters.storage.filesystem import FileObjectStore
@@ -55,6 +58,31 @@ def test_files_leave_nothing_beside_them(tmp_path):
     objects.put("a", b"1")
     objects.replace("a", b"2")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_disk_that_takes_no_more_costs_no_open_files_however_often_it_is_tried(tmp_path):
+    """The publisher tries ten times a second, and one pass writes several objects before it fails."""
+    objects = FileObjectStore(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = open_files()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        for _ in range(5):
+            objects.put("tile/0/000.p/1", b"small")
+            with pytest.raises(OSError, match="too large"):
+                objects.put("tile/0/000.p/2", bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert open_files() <= before + 1
+    assert objects.names("tile/0/000.p") == ("1",)
+    objects.put("tile/0/000.p/2", bytes(2000))
+    objects.sync()
+    assert open_files() == before
+    assert objects.get("tile/0/000.p/2") == bytes(2000)
 
 
 def test_power_loss_forgets_what_was_not_synced():

@@ -5,7 +5,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import msgspec
 import pytest
 import urllib3
 from tests.support.instance import RunningInstance
@@ -13,10 +12,20 @@ from tests.support.load import Load, check_log, entry_request
 
 from hallmark.core.checkpoint import parse_checkpoint
 from hallmark.core.note import parse_note
+from hallmark.core.signing_config import parse_client_trust_config
 from hallmark.core.trusted_root import parse_trusted_root
+from hallmark.durable_files import write_durably
 from hallmark.errors import ConfigurationError, NotFound
+from hallmark.trustroot.repository import TrustRepository
+from hallmark.wiring import rotation
 from hallmark.wiring.layout import Layout
-from hallmark.wiring.rotation import freeze_due_shards, freeze_tlog, rotate_tlog
+from hallmark.wiring.rotation import (
+    freeze_due_shards,
+    freeze_tlog,
+    rotate_tlog,
+    trust_locked,
+    write_client_files,
+)
 from hallmark.wiring.shards import Shard, ShardTable
 
 http = urllib3.PoolManager(retries=False, timeout=30)
@@ -139,13 +148,44 @@ def test_several_rotations_keep_every_key(instance, tmp_path):
         verify(instance, file)
 
 
-def test_a_rotation_killed_before_it_was_published_is_taken_up_again(instance):
+class Killed(BaseException):
+    pass
+
+
+def kill(*_arguments):
+    raise Killed
+
+
+def test_a_rotation_killed_before_it_was_published_is_taken_up_again(instance, monkeypatch):
     layout = Layout(instance.root)
-    table = ShardTable(layout)
-    rotate_tlog(layout, datetime.now(UTC))
-    published = {name: (layout.client / name).read_bytes() for name in ("trusted_root.json",)}
-    root = parse_trusted_root(published["trusted_root.json"])
-    one = msgspec.structs.replace(root, tlogs=root.tlogs[:1])
-    (layout.client / "trusted_root.json").write_bytes(one.to_json())
+    with monkeypatch.context() as patched:
+        patched.setattr(TrustRepository, "publish", kill)
+        with pytest.raises(Killed):
+            rotate_tlog(layout, datetime.now(UTC))
     assert rotate_tlog(layout, datetime.now(UTC)) == Shard(2)
-    assert table.read() == (Shard(1), Shard(2))
+    assert ShardTable(layout).read() == (Shard(1), Shard(2))
+
+
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_a_rotation_killed_after_it_was_published_is_finished_by_the_instance(instance, monkeypatch, written):
+    layout = Layout(instance.root)
+    left = iter(range(written))
+
+    def write_some(path, data):
+        if next(left, None) is None:
+            raise Killed
+        write_durably(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rotation, "write_durably", write_some)
+        with pytest.raises(Killed):
+            rotate_tlog(layout, datetime.now(UTC))
+    with trust_locked(layout) as repository:
+        write_client_files(layout, repository)
+    trust = parse_client_trust_config((layout.client / "client_trust_config.json").read_bytes())
+    assert (layout.client / "trusted_root.json").read_bytes() == trust.trusted_root.to_json()
+    assert (layout.client / "signing_config.json").read_bytes() == trust.signing_config.to_json()
+    assert [log.base_url for log in trust.trusted_root.tlogs][1:] == ["http://2.127.0.0.1"]
+    services = [service.url for service in trust.signing_config.rekor_tlog_urls]
+    assert services == [instance.base_url, f"{instance.base_url}/shards/2"]
+    assert rotate_tlog(layout, datetime.now(UTC)) == Shard(3)

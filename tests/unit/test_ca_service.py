@@ -326,6 +326,19 @@ def test_refuses_a_signing_request_with_a_broken_signature_or_another_hash(small
         )
 
 
+def test_refuses_a_signing_request_of_another_version(small):
+    body = base64.b64decode(csr_request(KEY)["certificateSigningRequest"])
+    changed = bytearray(x509.load_pem_x509_csr(body).public_bytes(Encoding.DER))
+    changed[changed.index(b"\x02\x01\x00") + 2] = 7
+    encoded = base64.encodebytes(bytes(changed)).decode()
+    text = f"-----BEGIN CERTIFICATE REQUEST-----\n{encoded}-----END CERTIFICATE REQUEST-----\n"
+    refused(
+        small.sign({"certificateSigningRequest": b64(text.encode())}, small.token()),
+        "The certificate signing request could not be parsed",
+        "MALFORMED_CSR",
+    )
+
+
 def test_refuses_an_algorithm_that_is_not_on_the_list(small):
     config = CaConfig(client_signing_algorithms=frozenset({"ecdsa-sha2-384-nistp384"}))
     small.parts[""] = ca_routes(small.authority(config=config))

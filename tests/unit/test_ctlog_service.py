@@ -242,6 +242,18 @@ def test_refuses_a_malformed_submission(small, body):
     refused(small.request("POST", PRE, body), 400, "Bad Request\n")
 
 
+VERSION = bytes.fromhex("a003020102"), bytes.fromhex("a003020107")
+REPEATED = bytes.fromhex("0603551d25"), bytes.fromhex("0603551d11")
+ALGORITHM = bytes.fromhex("2a8648ce3d040302"), bytes.fromhex("2a8648ce3d04037f")
+
+
+@pytest.mark.parametrize("change", [VERSION, REPEATED, ALGORITHM], ids=["version", "repeated", "algorithm"])
+@pytest.mark.parametrize("path", [PRE, FINAL])
+def test_refuses_a_certificate_that_breaks_its_parser_late(small, path, change):
+    refused(submit(small, path, leaf(small).replace(*change), *small.chain), 400, "malformed")
+    refused(submit(small, path, leaf(small), leaf(small).replace(*change)), 400, "malformed")
+
+
 def test_refuses_too_long_a_chain_and_too_large_a_body(small):
     refused(submit(small, PRE, leaf(small), *[small.chain[0]] * 10), 400, "1 to 10")
     refused(submit(small, PRE, b"x" * 40_000), 400, "too large")

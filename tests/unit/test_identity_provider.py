@@ -286,6 +286,18 @@ def test_takes_posts_from_its_own_pages(small):
     assert small.post_form("/oidc/auth", {**ASK, "email": EMAIL}, origin=BASE_URL).status == 303
 
 
+@pytest.mark.parametrize("path", ["/oidc/auth", "/oidc/device"])
+def test_a_browser_posts_the_forms_with_an_origin_that_is_accepted(small, path):
+    """Under `no-referrer` it would say `Origin: null` (Fetch, "append a request `Origin` header")."""
+    answer = small.request("GET", path, query=urlencode(ASK))
+    assert answer.headers["referrer-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("credentials", ["\xe9\xe9", "****", "/w==", "c2lnc3RvcmU"])
+def test_refuses_client_credentials_that_are_no_base64_of_text(small, credentials):
+    refused(small.post_form("/oidc/token", {}, authorization=f"Basic {credentials}"), "invalid_client", 401)
+
+
 def start_device(small: SmallCa, **changes):
     fields = {
         "client_id": "sigstore",

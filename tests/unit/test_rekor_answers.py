@@ -183,6 +183,11 @@ WEAK = ec.generate_private_key(ec.SECP256K1()).public_key()
 OTHER = ed25519.Ed25519PrivateKey.generate().public_key()
 
 
+def of_version_8() -> bytes:
+    """A certificate whose version is none."""
+    return large_certificate(P256).replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020107"), 1)
+
+
 def der(key):
     return b64(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
@@ -210,6 +215,15 @@ BAD_HASHEDREKORDS = {
             *VERIFIER,
             "x509Certificate",
             value={"rawBytes": "AAAA"},
+        ),
+        "MALFORMED_VERIFIER",
+    ),
+    "certificate of version 8": (
+        changed(
+            changed(HASHEDREKORD, *VERIFIER, "publicKey", value=...),
+            *VERIFIER,
+            "x509Certificate",
+            value={"rawBytes": b64(of_version_8())},
         ),
         "MALFORMED_VERIFIER",
     ),

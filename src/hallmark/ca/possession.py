@@ -67,7 +67,7 @@ def _verify_csr(pem: bytes) -> PublicKey:
     try:
         csr = x509.load_pem_x509_csr(pem)
         public_key = csr.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise MalformedInput("the signing request is not a PEM PKCS #10", code="malformed_csr") from None
     key = _strong(wrap_public_key(public_key))
     try:

@@ -24,6 +24,15 @@ MAX_KNOWN_PATHS: Final = 256
 CODE_SIGNING: Final = oid.ExtendedKeyUsageOID.CODE_SIGNING
 HASHES_BY_NAME: Final = {item.name: item for item in HASHES.values()}
 
+_MALFORMED: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
 
 class IssuerPath(msgspec.Struct, frozen=True):
     """The checked certificates above a submitted one, from its issuer to an accepted root, DER."""
@@ -85,13 +94,19 @@ class AcceptedRoots:
 
 
 def load_certificate(der: bytes) -> x509.Certificate:
-    """Read a certificate; raises `MalformedInput`."""
+    """Read a certificate; raises `MalformedInput`.
+
+    Names, extensions and algorithm are parsed when they are first asked for: here, where it may fail.
+    """
     try:
-        return x509.load_der_x509_certificate(der)
-    except ValueError:
+        certificate = x509.load_der_x509_certificate(der)
+        _ = certificate.issuer, certificate.subject, certificate.extensions
+        _ = certificate.signature_hash_algorithm
+    except _MALFORMED:
         raise MalformedInput(
             "a certificate of the chain is malformed", code="malformed_certificate"
         ) from None
+    return certificate
 
 
 def check_issued(child: x509.Certificate, parent: x509.Certificate, key: PublicKey) -> None:

@@ -5,7 +5,6 @@ which page it comes from, that must be one of ours.
 """
 
 import base64
-import binascii
 from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import parse_qsl
@@ -222,7 +221,7 @@ def _credentials(request: Request, scheme: str) -> str:
 def _basic_client(credentials: str) -> str:
     try:
         return base64.b64decode(credentials, validate=True).decode().partition(":")[0]
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # of base64, of its alphabet, or of UTF-8
         raise OAuthError("invalid_client", "the client's credentials are malformed", status=401) from None
 
 

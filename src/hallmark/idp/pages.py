@@ -31,7 +31,8 @@ def page_headers(redirect_uri: str = "") -> dict[str, str]:
     return {
         "content-security-policy": f"{policy}; base-uri 'none'; frame-ancestors 'none'",
         "cache-control": "no-store",
-        "referrer-policy": "no-referrer",
+        # not `no-referrer`: under that a browser posts a form with `Origin: null`, which is refused
+        "referrer-policy": "same-origin",
         "x-content-type-options": "nosniff",
         "x-frame-options": "DENY",
     }

@@ -73,6 +73,7 @@ class Worker:
         report = os.read(self._reports, _MAX_REPORT_BYTES)
         if report[:1] == BEAT:
             self.served = True
+            self._heard = time.monotonic()  # it was made before the logs were recovered, maybe long ago
             return
         status = self.process.wait(_START_SECONDS)
         if report:

@@ -104,7 +104,7 @@ def _load_key(der: bytes, named: Algorithm, *, is_certificate: bool) -> KeyObjec
         raise MalformedInput(f"the verifier's {what} has {len(der)} bytes", code="malformed_verifier")
     try:
         key = x509.load_der_x509_certificate(der).public_key() if is_certificate else load_der_public_key(der)
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise MalformedInput(f"the verifier's {what} is not DER", code="malformed_verifier") from None
     known, default = key_algorithm(key)
     if (named.key_type, named.parameter) != (default.key_type, default.parameter):

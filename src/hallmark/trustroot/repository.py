@@ -151,6 +151,19 @@ class TrustRepository:
         )
         return tuple(RoleStatus(item.type, item.version, item.expires) for item in signed)
 
+    def targets(self) -> dict[str, bytes]:
+        """Read the target files that clients see now, by name."""
+        found: dict[str, bytes] = {}
+        for name, expected in self._load().targets.signed.targets.items():
+            path = f"targets/{expected.hashes['sha256']}.{name}"
+            data = self._read(path)
+            try:
+                expected.verify_length_and_hashes(data)
+            except RepositoryError as error:
+                raise self._damaged(f"{path}: {error}") from None
+            found[name] = data
+        return found
+
     def newest_root(self) -> bytes:
         """Read the newest root metadata, from which a new client starts."""
         return self._read(f"{self._newest_version('root')}.root.json")

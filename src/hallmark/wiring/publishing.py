@@ -11,7 +11,7 @@ from hallmark.errors import Overloaded
 from hallmark.tiledlog.publisher import Publisher
 from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.logs import open_ctlog
-from hallmark.wiring.rotation import freeze_due_shards, trust_locked
+from hallmark.wiring.rotation import freeze_due_shards, trust_locked, write_client_files
 from hallmark.wiring.shards import ShardTable, open_shard
 from hallmark.wiring.witnessing import open_witnesses
 
@@ -93,10 +93,11 @@ class Publishing:
         return (*self._open.values(), self._ctlog)
 
     def _chore(self) -> None:
-        """Renew the trust root in time, and freeze shards whose overlap has passed."""
+        """Renew the trust root in time, finish a killed rotation, freeze shards whose overlap has passed."""
         now = datetime.now(UTC)
         with trust_locked(self._layout) as repository:
             renewed = repository.refresh(now)
+            write_client_files(self._layout, repository)
         if renewed:
             logger.info("signed the trust root anew: %s", ", ".join(renewed))
         freeze_due_shards(self._layout, now)

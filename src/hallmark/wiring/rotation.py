@@ -24,7 +24,12 @@ from hallmark.durable_files import write_durably
 from hallmark.errors import ConfigurationError, NotFound
 from hallmark.tiledlog.log import append_now, create_log, freeze_log
 from hallmark.tiledlog.signer import NoteSigner
-from hallmark.trustroot.client_files import client_files, tuf_targets
+from hallmark.trustroot.client_files import (
+    SIGNING_CONFIG_TARGET,
+    TRUSTED_ROOT_TARGET,
+    client_files,
+    tuf_targets,
+)
 from hallmark.trustroot.keys import load_key_files
 from hallmark.trustroot.repository import TrustRepository
 from hallmark.wiring.create import bootstrap_entry
@@ -50,19 +55,22 @@ def rotate_tlog(layout: Layout, now: datetime) -> Shard:
     """Open the next shard of the signature log, and point clients at it; returns the new shard."""
     instance = layout.read_instance()
     with trust_locked(layout) as repository:
-        new, signer = _next_shard(layout, instance, now)
+        root, config = _read_release(repository)
+        new, signer = _next_shard(layout, instance, root, now)
         start = now.replace(microsecond=0)
-        root = _rotate_root(_read_root(layout), instance, new, signer, start)
-        config = _rotate_config(_read_config(layout), instance, new, start)
-        _publish(layout, repository, root, config, now)
+        root = _rotate_root(root, instance, new, signer, start)
+        repository.publish(tuf_targets(root, _rotate_config(config, instance, new, start)), now)
+        write_client_files(layout, repository)
     return new
 
 
-def _next_shard(layout: Layout, instance: InstanceFile, now: datetime) -> tuple[Shard, NoteSigner]:
+def _next_shard(
+    layout: Layout, instance: InstanceFile, root: TrustedRoot, now: datetime
+) -> tuple[Shard, NoteSigner]:
     """Make and list the next shard, or take the one that a killed rotation listed and told nobody of."""
     table = ShardTable(layout)
     shards = table.read()
-    if shards[-1].trusted_url(instance) not in {log.base_url for log in _read_root(layout).tlogs}:
+    if shards[-1].trusted_url(instance) not in {log.base_url for log in root.tlogs}:
         return shards[-1], open_shard(layout, instance, shards[-1])[1]
     new = Shard(shards[-1].number + 1)
     if new.number > _MAX_SHARDS:
@@ -166,18 +174,23 @@ def _rotate_config(
     return msgspec.structs.replace(config, rekor_tlog_urls=(*earlier, ended, added))
 
 
-def _publish(
-    layout: Layout, repository: TrustRepository, root: TrustedRoot, config: SigningConfig, now: datetime
-) -> None:
-    repository.publish(tuf_targets(root, config), now)
+def write_client_files(layout: Layout, repository: TrustRepository) -> None:
+    """Bring the files for clients up to the TUF release: a rotation may have been killed between the two."""
+    root, config = _read_release(repository)
     for name, data in client_files(root, config, repository.newest_root()).items():
-        if name != "root.json":  # clients pin the root that they were given; TUF leads them to the newest
-            write_durably(layout.client / name, data)
+        path = layout.client / name
+        if name == "root.json":  # clients pin the root that they were given; TUF leads them to the newest
+            continue
+        if not path.exists() or path.read_bytes() != data:
+            write_durably(path, data)
+
+
+def _read_release(repository: TrustRepository) -> tuple[TrustedRoot, SigningConfig]:
+    """Read what clients are told now: a release is there at once and whole, the files beside it are not."""
+    targets = repository.targets()
+    root = parse_trusted_root(targets[TRUSTED_ROOT_TARGET])
+    return root, parse_signing_config(targets[SIGNING_CONFIG_TARGET])
 
 
 def _read_root(layout: Layout) -> TrustedRoot:
     return parse_trusted_root((layout.client / "trusted_root.json").read_bytes())
-
-
-def _read_config(layout: Layout) -> SigningConfig:
-    return parse_signing_config((layout.client / "signing_config.json").read_bytes())

@@ -12,7 +12,7 @@ class FileObjectStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._unsynced: list[int] = []
+        self._unsynced: dict[Path, int] = {}
         self._folders: set[Path] = set()
 
     def get(self, path: str) -> bytes:
@@ -23,27 +23,38 @@ class FileObjectStore:
             raise NotFound(f"there is no object {path}") from None
 
     def put(self, path: str, data: bytes) -> None:
-        """Write a file beside its place and rename it; its descriptor stays open for the sync."""
+        """Write a file beside its place and rename it; its descriptor stays open for the sync.
+
+        One descriptor for each object: on a full disk the same objects are tried again and again.
+        """
         target = self._root / path
         self._make_folder(target.parent)
         beside = target.with_name(f".{target.name}.{os.getpid()}")
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        self._unsynced.append(descriptor)
-        _write_all(descriptor, data)
-        beside.rename(target)
+        try:
+            _write_all(descriptor, data)
+            beside.rename(target)
+        except BaseException:
+            os.close(descriptor)
+            beside.unlink(missing_ok=True)
+            raise
+        replaced = self._unsynced.get(target)
+        self._unsynced[target] = descriptor
+        if replaced is not None:
+            os.close(replaced)
         self._folders.add(target.parent)
 
     def sync(self) -> None:
         """Sync the files written since the last time, then the folders that name them."""
         try:
-            for descriptor in self._unsynced:
+            for descriptor in self._unsynced.values():
                 os.fsync(descriptor)
             for folder in self._folders:
                 _sync_folder(folder)
         except OSError as error:
             raise StorageFailed(f"{self._root}: {error}") from error
         finally:
-            for descriptor in self._unsynced:
+            for descriptor in self._unsynced.values():
                 os.close(descriptor)
             self._unsynced.clear()
             self._folders.clear()

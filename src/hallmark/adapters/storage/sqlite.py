@@ -37,6 +37,7 @@ _STAGED: Final = "SELECT start, end, time, hashes, records, root, checkpoint FRO
 _TIME: Final = "SELECT time FROM commit_time WHERE start <= ? ORDER BY start DESC LIMIT 1"
 _FIND: Final = "SELECT idx FROM dedup WHERE key = ?"
 _CACHE_KIB: Final = 16 * 1024
+_BUSY_SECONDS: Final = 30
 _COMPACT_SECONDS: Final = 1.0
 _TRUNCATE_BYTES: Final = 64 * 1024 * 1024
 
@@ -44,6 +45,7 @@ _NOTHING_WRITTEN: Final = {
     sqlite3.SQLITE_FULL: "storage_full",
     sqlite3.SQLITE_READONLY: "storage_read_only",
     sqlite3.SQLITE_CANTOPEN: "storage_read_only",
+    sqlite3.SQLITE_BUSY: "storage_busy",
 }
 
 
@@ -65,7 +67,7 @@ class SqliteHeadStore:
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,
-                timeout=30,
+                timeout=_BUSY_SECONDS,
             )
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
@@ -157,15 +159,25 @@ class SqliteHeadStore:
         In a large log every new key lies on another page: the longer the wait, the fewer of them are written
         twice, and at millions of entries a copy for every publication was most of the database's cost.
         The first copy runs beside the writers; only the cut, which has little left to copy, holds the lock.
+        It waits for no reader: an examination of the whole log reads for minutes. Raises `Overloaded` where
+        there is no room to copy to.
         """
         if time.monotonic() < self._next_compact:
             return
         self._next_compact = time.monotonic() + _COMPACT_SECONDS
-        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        with self._storing():
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         wal = Path(f"{self._path}-wal")
         if wal.exists() and wal.stat().st_size > _TRUNCATE_BYTES:
-            with self._locked():
+            self._cut_wal()
+
+    def _cut_wal(self) -> None:
+        with self._locked(), self._storing():
+            self._db.execute("PRAGMA busy_timeout=0")
+            try:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                self._db.execute(f"PRAGMA busy_timeout={1000 * _BUSY_SECONDS}")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -303,6 +315,6 @@ def _raise_for(error: sqlite3.DatabaseError, path: Path) -> NoReturn:
             f"the log's database {path.name} cannot be written: {error}",
             code=_NOTHING_WRITTEN[code],
             retry_after=30,
-            hint="free space on the disk, or make it writable again; nothing was lost",
+            hint="free space on the disk, make it writable, or end what holds the file; nothing was lost",
         ) from error
     raise StorageFailed(f"{path}: {error}") from error
