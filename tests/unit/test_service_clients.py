@@ -80,6 +80,14 @@ class TestCertificateAuthority:
         with LoopbackServer(answer) as server, pytest.raises(RemoteError, match="another key than ours"):
             FulcioClient(server.url, http).issue(TOKEN, other)
 
+    def test_refuses_a_certificate_for_a_kind_of_key_that_nobody_knows(self, world, http):
+        leaf = world.bundle().certificate.replace(
+            bytes.fromhex("2a8648ce3d0201"), bytes.fromhex("2a8648ce3d0209")
+        )
+        answer = in_turn(Reply(200, certificates(leaf, *world.ca_chain)))
+        with LoopbackServer(answer) as server, pytest.raises(RemoteError, match="another key than ours"):
+            FulcioClient(server.url, http).issue(TOKEN, self.key)
+
     @pytest.mark.parametrize(
         ("status", "body", "error", "code"),
         [
@@ -95,6 +103,7 @@ class TestCertificateAuthority:
             (200, EMBEDDED % b"", *MALFORMED),
             (200, EMBEDDED % b'"x"', *MALFORMED),
             (200, b"[" * 100000, *MALFORMED),
+            (200, b'{"x":' + b"[" * 100000, *MALFORMED),
         ],
     )  # fmt: skip
     def test_a_refusal_says_why_and_never_shows_the_token(self, http, status, body, error, code):
