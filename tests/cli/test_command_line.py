@@ -182,3 +182,32 @@ def test_colour_is_for_terminals_only(folder, environment, values):
         [*HALLMARK, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert "\x1b" not in done.stdout + done.stderr
+
+
+def run(folder, environment, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*HALLMARK, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("words", ["verify {0}", "verify --digest sha256:{0} --bundle {0}", "sign {0}"])
+def test_a_name_too_long_is_the_users_to_mend(folder, environment, values, words):
+    trust = [] if words.startswith("sign") else values["TRUST"].split()
+    done = run(folder, environment, *words.format("a" * 300).split(), *trust)
+    assert done.returncode == 2
+    assert "bug" not in done.stderr
+
+
+def test_a_name_too_long_keeps_no_other_file_from_its_verdict(folder, environment, values):
+    done = run(folder, environment, "verify", "app", "a" * 300, *f"{values['TRUST']} {values['WHO']}".split())
+    assert done.returncode == 2
+    assert "verified app" in done.stdout
+    assert "name too long" in done.stderr
+
+
+@pytest.mark.parametrize("bundle", ["folder", "pipe", "unsigned"])
+def test_overwrites_nothing_but_bundles(folder, environment, bundle):
+    os.mkfifo(folder / "pipe")
+    done = run(folder, environment, "sign", "--overwrite", "--bundle", bundle, "app")
+    assert done.returncode == 2
+    assert f"{bundle} is no bundle, so it is not replaced" in done.stderr

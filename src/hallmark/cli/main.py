@@ -82,6 +82,12 @@ def _answer(error: Exception, *, as_json: bool) -> int:
         return exit_codes.USAGE
     if isinstance(error, click.ClickException):
         return _fail(_describe_usage(error), as_json=as_json)
+    if isinstance(error, OSError) and isinstance(error.filename, str):
+        from pathlib import Path
+
+        from hallmark.client.files import file_error
+
+        return _fail(describe_error(file_error(error, Path(error.filename), doing="use")), as_json=as_json)
     return _report_bug(error, as_json=as_json)
 
 

@@ -165,6 +165,8 @@ def _check_job(job: _Job, *, overwrite: bool) -> None:
 
 def _is_bundle(path: Path) -> bool:
     """Look at its first bytes only: whoever mixes up --bundle and FILE should keep the file."""
+    if not path.is_file():
+        return False
     media_type = BUNDLE_V03.partition("+")[0].rpartition(".v0")[0]
     with path.open("rb") as file:
         return media_type.encode() in file.read(4096)

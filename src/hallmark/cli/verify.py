@@ -14,7 +14,7 @@ from hallmark.cli.output import CommandFailed, Output, describe_error, print_jso
 from hallmark.cli.trust import TrustOptions, trust_to_verify
 from hallmark.cli.witnesses import read_policy
 from hallmark.client.artifact import Digest, digest_file, is_digest, parse_digest
-from hallmark.client.files import read_file
+from hallmark.client.files import file_error, read_file
 from hallmark.core.bundle import MAX_BUNDLE_BYTES, Bundle, parse_bundle
 from hallmark.core.keys import PublicKey, parse_public_key_pem
 from hallmark.core.trusted_root import TrustedRoot
@@ -203,6 +203,8 @@ def _verify_item(item: _Item, verifier: Verifier, signer: _Signer, options: Trus
         verified = _verify(item, verifier, signer)
     except HallmarkError as error:
         return _Outcome(item=item, error=error)
+    except OSError as error:  # a name too long, a folder that may not be entered
+        return _Outcome(item=item, error=file_error(error, Path(item.name), doing="read"))
     if signer.policy is not None or signer.key is not None:
         return _Outcome(item=item, verified=verified)
     pinned = _pinned_command(item, verified, options)
@@ -280,7 +282,7 @@ def _artifact(item: _Item, bundle: Bundle, key: PublicKey | None) -> Artifact:
     path = item.path or Path(item.name)
     digest = digest_file(path, hash_algorithm)
     message = None
-    if key is not None and not key.algorithm.prehash:
+    if key is not None and not key.algorithm.prehash and bundle.envelope is None:
         message = read_file(path, max_bytes=_MAX_MESSAGE_BYTES)  # Ed25519 signs messages, not digests
     return Artifact(hash_algorithm=hash_algorithm, digest=digest.value, message=message)
 

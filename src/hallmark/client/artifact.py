@@ -1,6 +1,7 @@
 """What is signed or verified: a file, read as a stream, or a digest named in its place."""
 
 import hashlib
+import os
 import re
 import stat
 from pathlib import Path
@@ -41,7 +42,7 @@ def parse_digest(text: str) -> Digest:
 
 def is_digest(text: str) -> bool:
     """Say whether a command's argument means a digest: it reads like one, and no file has that name."""
-    return _DIGEST.fullmatch(text) is not None and not Path(text).exists()
+    return _DIGEST.fullmatch(text) is not None and not os.path.exists(text)
 
 
 def digest_file(path: Path, hash_algorithm: HashAlgorithm = SHA2_256) -> Digest:

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -90,7 +91,7 @@ def _parse_answer(body: bytes) -> IssuedCertificate:
         found = msgspec.json.decode(body, type=_SigningCertificate).signed_certificate_embedded_sct
         pems = found.chain.certificates[: _MAX_CHAIN + 1] if found else []
         chain = [x509.load_pem_x509_certificate(pem.encode()).public_bytes(Encoding.DER) for pem in pems]
-    except (msgspec.MsgspecError, ValueError, x509.InvalidVersion):
+    except (msgspec.MsgspecError, ValueError, RecursionError, x509.InvalidVersion):
         raise RemoteError(f"{SERVICE} answered with no certificate", code="malformed_answer") from None
     if not 2 <= len(chain) <= _MAX_CHAIN:
         raise RemoteError(
@@ -101,7 +102,10 @@ def _parse_answer(body: bytes) -> IssuedCertificate:
 
 
 def _check_key(certificate: bytes, key: ec.EllipticCurvePrivateKey) -> None:
-    certified = x509.load_der_x509_certificate(certificate).public_key()
     spki = PublicFormat.SubjectPublicKeyInfo
-    if certified.public_bytes(Encoding.DER, spki) != key.public_key().public_bytes(Encoding.DER, spki):
+    try:
+        certified = x509.load_der_x509_certificate(certificate).public_key().public_bytes(Encoding.DER, spki)
+    except (ValueError, UnsupportedAlgorithm):
+        certified = b""
+    if certified != key.public_key().public_bytes(Encoding.DER, spki):
         raise RemoteError(f"{SERVICE} certified another key than ours", code="malformed_answer")

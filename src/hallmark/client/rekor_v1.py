@@ -96,7 +96,7 @@ def _parse_answer(body: bytes) -> TransparencyLogEntry:
         found = msgspec.json.decode(body, type=dict[str, _Entry])
         (entry,) = found.values()
         return _to_entry(entry)
-    except (msgspec.MsgspecError, MalformedInput, ValueError) as error:
+    except (msgspec.MsgspecError, MalformedInput, ValueError, RecursionError) as error:
         raise RemoteError(f"{SERVICE} answered with no entry: {error}", code="malformed_answer") from None
 
 

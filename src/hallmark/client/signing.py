@@ -220,7 +220,13 @@ class Signer:
         token.check(audience=AUDIENCE, now=self._clock())
         key = ec.generate_private_key(ec.SECP256R1())
         issued = self._services.certificate_authority.issue(token.raw, key)
-        return _Session(key, parse_signing_certificate(issued.certificate))
+        try:
+            return _Session(key, parse_signing_certificate(issued.certificate))
+        except (MalformedInput, VerificationError) as error:
+            raise RemoteError(
+                f"the certificate authority issued no signing certificate: {error.message}",
+                code="malformed_answer",
+            ) from None
 
 
 def _submission(
