@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.support.asgi_call import call
 from tests.support.small_ca import (
     EMAIL,
     ISSUER,
@@ -337,6 +338,13 @@ def test_refuses_a_signing_request_of_another_version(small):
         "The certificate signing request could not be parsed",
         "MALFORMED_CSR",
     )
+
+
+def test_unfinished_requests_are_bounded_together(small):
+    service = small.authority(config=CaConfig(max_body_bytes_in_flight=1000))
+    answer = call(ca_routes(service), "POST", "/api/v2/signingCert", b" " * 2000, chunk=500)
+    assert answer.status == 503
+    assert json.loads(answer.body)["details"][0]["reason"] == "TOO_MANY_BODIES"
 
 
 def test_refuses_an_algorithm_that_is_not_on_the_list(small):

@@ -11,6 +11,7 @@ from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import oid
+from tests.support.asgi_call import call
 from tests.support.small_ca import NOW, ORIGIN, SmallCa, certificates_of, der, key_request, rsa_key, spki
 
 from hallmark.adapters.keys.file import SoftwareKey
@@ -28,6 +29,7 @@ from hallmark.core.x509.sct import (
 from hallmark.core.x509.sth import verify_sth_note
 from hallmark.core.x509.tbs import POISON_VALUE, remove_poison
 from hallmark.ctlog.acceptance import AcceptedRoots
+from hallmark.ctlog.config import CtLogConfig
 from hallmark.ctlog.http import routes as ctlog_routes
 from hallmark.ctlog.service import CtLog
 from hallmark.errors import ConfigurationError, Overloaded
@@ -258,6 +260,18 @@ def test_refuses_too_long_a_chain_and_too_large_a_body(small):
     refused(submit(small, PRE, leaf(small), *[small.chain[0]] * 10), 400, "1 to 10")
     refused(submit(small, PRE, b"x" * 40_000), 400, "too large")
     refused(small.request("POST", PRE, b" " * (512 * 1024 + 1)), 413, "524288")
+
+
+def test_unfinished_submissions_are_bounded_together(small):
+    service = CtLog(
+        log=small.sequencer,
+        key=SoftwareKey(small.log_key),
+        roots=[small.chain[-1]],
+        issuers=small.ctlog._issuers,
+        config=CtLogConfig(max_body_bytes_in_flight=1000),
+    )
+    answer = call(ctlog_routes(service), "POST", "/ct/v1/add-chain", b" " * 2000, chunk=500)
+    assert answer.status == 503
 
 
 def test_refuses_another_method(small):

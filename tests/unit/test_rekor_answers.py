@@ -173,8 +173,9 @@ def test_an_entry_of_an_envelope_is_read_back_as_one(rekor):
     index = json.loads(created.body)["logIndex"]
     found = call(rekor.routes, "GET", f"{ENTRIES}/{index}")
     assert json.loads(found.body)["kindVersion"] == {"kind": "dsse", "version": "0.0.2"}
-    missing = call(rekor.routes, "GET", f"{ENTRIES}/999999")
-    assert (missing.status, json.loads(missing.body)["code"]) == (404, 5)
+    for nowhere in ("999999", "9" * 5000, "-1", "x", "\u0661"):
+        missing = call(rekor.routes, "GET", f"{ENTRIES}/{nowhere}")
+        assert (missing.status, json.loads(missing.body)["code"]) == (404, 5)
 
 
 HASHEDREKORD = hashedrekord()

@@ -13,8 +13,10 @@ class CaConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Limits and policy of the authority; keys, chain and issuers come with what is handed to it.
 
     `client_signing_algorithms` names the algorithms, as in the registry (`ecdsa-sha2-256-nistp256`), that
-    certificates are issued for. `max_body_bytes` bounds a request's body.
+    certificates are issued for. `max_body_bytes` bounds a request's body,
+    `max_body_bytes_in_flight` all of the process that are still arriving.
     """
 
     client_signing_algorithms: frozenset[str] = DEFAULT_CLIENT_ALGORITHMS
     max_body_bytes: int = 4 * 1024 * 1024
+    max_body_bytes_in_flight: int = 64 * 1024 * 1024

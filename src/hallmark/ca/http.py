@@ -16,7 +16,7 @@ from hallmark.ca.possession import KeyAndProof, SigningRequestCsr, SubjectKey
 from hallmark.ca.service import CertificateAuthority, IssuedChain
 from hallmark.core.encoding.protojson import parse_bytes
 from hallmark.errors import HallmarkError, MalformedInput, Overloaded, Unauthenticated
-from hallmark.web.asgi import JSON, App, Receive, Scope, Send, header, read_body, respond
+from hallmark.web.asgi import JSON, App, BodyBudget, Receive, Scope, Send, header, read_body, respond
 from hallmark.web.problems import error_info, grpc_problem, report_unexpected, status_of
 
 PEM_CHAIN: Final = b"application/pem-certificate-chain"
@@ -92,9 +92,10 @@ class _AuthorityRoute:
 
 def hot_routes(service: CertificateAuthority) -> dict[str, App]:
     """Give the calls that issue as raw ASGI callables, by path."""
+    budget = BodyBudget(service.config.max_body_bytes_in_flight)
     return {
-        "/api/v2/signingCert": _AuthorityRoute("POST", functools.partial(_sign_v2, service)),
-        "/api/v1/signingCert": _AuthorityRoute("POST", functools.partial(_sign_v1, service)),
+        "/api/v2/signingCert": _AuthorityRoute("POST", functools.partial(_sign_v2, service, budget)),
+        "/api/v1/signingCert": _AuthorityRoute("POST", functools.partial(_sign_v1, service, budget)),
     }
 
 
@@ -155,8 +156,11 @@ async def _give(answer: _Answer, _scope: Scope, _receive: Receive) -> _Answer:
     return answer
 
 
-async def _sign_v2(service: CertificateAuthority, scope: Scope, receive: Receive) -> _Answer:
-    request = _decode(_decode_v2, await read_body(receive, service.config.max_body_bytes))
+async def _sign_v2(
+    service: CertificateAuthority, budget: BodyBudget, scope: Scope, receive: Receive
+) -> _Answer:
+    body = await read_body(receive, service.config.max_body_bytes, budget=budget)
+    request = _decode(_decode_v2, body)
     credentials = request.credentials or _Credentials()
     token = credentials.token or credentials.token_snake or _bearer_token(scope)
     issued = await service.issue_certificate(token, _subject_v2(request))
@@ -164,8 +168,11 @@ async def _sign_v2(service: CertificateAuthority, scope: Scope, receive: Receive
     return _Answer(msgspec.json.encode({"signedCertificateEmbeddedSct": {"chain": {"certificates": chain}}}))
 
 
-async def _sign_v1(service: CertificateAuthority, scope: Scope, receive: Receive) -> _Answer:
-    request = _decode(_decode_v1, await read_body(receive, service.config.max_body_bytes))
+async def _sign_v1(
+    service: CertificateAuthority, budget: BodyBudget, scope: Scope, receive: Receive
+) -> _Answer:
+    body = await read_body(receive, service.config.max_body_bytes, budget=budget)
+    request = _decode(_decode_v1, body)
     subject: SubjectKey
     if request.csr:
         subject = SigningRequestCsr(parse_bytes(request.csr, what="certificateSigningRequest"))

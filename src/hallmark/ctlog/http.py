@@ -17,7 +17,7 @@ from hallmark.core.encoding.protojson import parse_bytes
 from hallmark.core.x509.sct import Sct
 from hallmark.ctlog.service import CtLog
 from hallmark.errors import HallmarkError, MalformedInput, Overloaded
-from hallmark.web.asgi import App, Receive, Scope, Send, read_body, respond
+from hallmark.web.asgi import App, BodyBudget, Receive, Scope, Send, read_body, respond
 from hallmark.web.problems import report_unexpected, status_of
 
 _TEXT: Final = b"text/plain; charset=utf-8"
@@ -34,16 +34,20 @@ _decode: Final = msgspec.json.Decoder(_Submission).decode
 class _SubmissionRoute:
     """One of the two submissions, as a raw ASGI callable."""
 
-    def __init__(self, add: Callable[[list[bytes]], Awaitable[Sct]], max_body_bytes: int) -> None:
+    def __init__(
+        self, add: Callable[[list[bytes]], Awaitable[Sct]], max_body_bytes: int, budget: BodyBudget
+    ) -> None:
         self._add = add
         self._max_body_bytes = max_body_bytes
+        self._budget = budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             await _refuse(send, 405, "only POST is allowed here", [(b"allow", b"POST")])
             return
         try:
-            chain = _parse_chain(await read_body(receive, self._max_body_bytes))
+            submitted = await read_body(receive, self._max_body_bytes, budget=self._budget)
+            chain = _parse_chain(submitted)
             body = _print_sct(await self._add(chain))
         except HallmarkError as error:
             await _refuse_error(send, error)
@@ -56,10 +60,10 @@ class _SubmissionRoute:
 
 def hot_routes(service: CtLog) -> dict[str, App]:
     """Give the submissions as raw ASGI callables, by path below the log's base."""
-    limit = service.config.max_body_bytes
+    limit, budget = service.config.max_body_bytes, BodyBudget(service.config.max_body_bytes_in_flight)
     return {
-        "/ct/v1/add-chain": _SubmissionRoute(service.add_chain, limit),
-        "/ct/v1/add-pre-chain": _SubmissionRoute(service.add_pre_chain, limit),
+        "/ct/v1/add-chain": _SubmissionRoute(service.add_chain, limit, budget),
+        "/ct/v1/add-pre-chain": _SubmissionRoute(service.add_pre_chain, limit, budget),
     }
 
 

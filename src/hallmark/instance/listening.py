@@ -54,18 +54,25 @@ def check_loopback(host: str) -> None:
 
 
 def check_public_url(url: str) -> str:
-    """Check a public base URL, and give it without a final slash; raises `ConfigurationError`."""
-    parts = urlsplit(url)
-    if (
-        parts.scheme not in {"http", "https"}
-        or not parts.hostname
-        or parts.path not in {"", "/"}
-        or parts.query
-    ):
+    """Check a public base URL, and give it without a final slash; raises `ConfigurationError`.
+
+    Nothing but scheme, host and port, spelled as clients spell them: logs, tokens and certificates carry it
+    for ever.
+    """
+    base = url.removesuffix("/")
+    try:
+        parts = urlsplit(base)
+        host = parts.hostname or ""
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        host = port = ""
+        parts = urlsplit("")
+    netloc = f"[{host}]{port}" if ":" in host else f"{host}{port}"
+    if parts.scheme not in {"http", "https"} or not host or base != f"{parts.scheme}://{netloc}":
         raise ConfigurationError(
             f"{url!r} is no base URL", code="bad_url", hint="write --public-url http://HOST[:PORT]"
         )
-    return url.rstrip("/")
+    return base
 
 
 class Reservation:
@@ -95,6 +102,10 @@ class Reservation:
 def _bind(sock: socket.socket, address: Address) -> None:
     try:
         sock.bind((address.host, address.port))
+    except (TypeError, ValueError):  # of the name's encoding
+        raise ConfigurationError(
+            f"{address.host!r} is no host", code="bad_address", hint="write --listen HOST:PORT"
+        ) from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ConfigurationError(

@@ -23,6 +23,7 @@ _OTHER_METHODS: Final = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS")
 _ALREADY_EXISTS: Final = 6
 _NOT_FOUND: Final = 5
 _UNIMPLEMENTED: Final = 12
+_MAX_DIGITS: Final = 19
 
 
 def routes(service: TlogService, metrics: TlogMetrics | None = None) -> list[BaseRoute]:
@@ -30,7 +31,7 @@ def routes(service: TlogService, metrics: TlogMetrics | None = None) -> list[Bas
     metrics = metrics or TlogMetrics()
     found = [
         Route(ENTRIES, _wrong_method, methods=_OTHER_METHODS),
-        Route(f"{ENTRIES}/{{index:int}}", _EntryRoute(service).answer, methods=["GET"]),
+        Route(f"{ENTRIES}/{{index}}", _EntryRoute(service).answer, methods=["GET"]),
         *read_routes(service.reads, folder="entries"),
         *read_routes(service.reads, folder="entries", prefix="/api/v2"),
     ]
@@ -120,8 +121,14 @@ class _EntryRoute:
 
     async def answer(self, request: Request) -> Response:
         try:
-            found = self._reads.entry(request.path_params["index"])
+            found = self._reads.entry(_parse_index(request.path_params["index"]))
         except NotFound as error:
             return Response(grpc_problem(_NOT_FOUND, error.message), 404, media_type="application/json")
         body = self._printer.print(found)
         return Response(body, media_type="application/json", headers={"Cache-Control": "no-cache"})
+
+
+def _parse_index(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS:
+        raise NotFound("the path names no entry")
+    return int(text)

@@ -45,10 +45,11 @@ async def read_body(
 ) -> bytes:
     """Read the request's body.
 
-    Raises `MalformedInput` (`body_too_large`) once it passes the bound, or (`body_too_slow`) where it does
-    not arrive in time, and `Overloaded` where the budget is spent.
+    Raises `MalformedInput` (`body_too_large`) once it passes the bound, (`body_too_slow`) where it does not
+    arrive in time, or (`body_cut`) where the client leaves before its end, and `Overloaded` where the budget
+    is spent.
     """
-    message = await receive()
+    message = await _receive(receive)
     body: bytes = message.get("body", b"")
     if not message.get("more_body", False) and len(body) <= max_body_bytes:
         return body
@@ -64,6 +65,14 @@ async def read_body(
         rest.give_back()
 
 
+async def _receive(receive: Receive) -> Message:
+    """Receive a piece; what came before the client left is no request, however well it reads."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise MalformedInput("the client left before the end of the body", code="body_cut")
+    return message
+
+
 class _Rest:
     """A body that arrives in several pieces."""
 
@@ -77,7 +86,7 @@ class _Rest:
     async def read(self, message: Message) -> bytes:
         self._add(message.get("body", b""))
         while message.get("more_body", False):
-            message = await self._receive()
+            message = await _receive(self._receive)
             self._add(message.get("body", b""))
         return b"".join(self._chunks)
 
