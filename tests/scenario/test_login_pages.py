@@ -91,7 +91,7 @@ def test_a_person_signs_in_and_the_client_gets_a_token(instance, browser, landin
     browser.open(authorization_url(instance, verifier, landing))
     assert "development" in browser.text
     browser.type("input[name=email]", EMAIL)
-    browser.click("button")
+    browser.submit("button")
     arrived = parse_qs(urlsplit(browser.wait_for("/auth/callback")).query)
     assert arrived["state"] == ["the state"]
     answer = redeem(instance, arrived["code"][0], verifier, landing)
@@ -106,7 +106,7 @@ def test_out_of_band_the_code_is_shown(instance, browser):
     verifier, redirect_uri = secrets.token_urlsafe(48), "urn:ietf:wg:oauth:2.0:oob"
     browser.open(authorization_url(instance, verifier, redirect_uri))
     browser.type("input[name=email]", EMAIL)
-    browser.click("button")
+    browser.submit("button")
     code = browser.text.splitlines()[-1].strip()
     assert claims_of(redeem(instance, code, verifier, redirect_uri)["id_token"])["email"] == EMAIL
 
@@ -126,5 +126,5 @@ def test_a_device_is_let_in_by_its_code(instance, browser):
     assert post(f"{instance.base_url}/oidc/token", grant).json()["error"] == "authorization_pending"
     browser.open(started["verification_uri_complete"])
     browser.type("input[name=email]", EMAIL)
-    browser.click("button")
+    browser.submit("button")
     assert claims_of(post(f"{instance.base_url}/oidc/token", grant).json()["id_token"])["email"] == EMAIL

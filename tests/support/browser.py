@@ -64,9 +64,14 @@ class Browser:
         """Type into a field."""
         self._call("POST", f"/element/{self._find(selector)}/value", {"text": text})
 
-    def click(self, selector: str) -> None:
-        """Click."""
+    def submit(self, selector: str) -> None:
+        """Click, and wait until another page is there."""
+        before = self._find("html")
         self._call("POST", f"/element/{self._find(selector)}/click", {})
+        deadline = time.monotonic() + 30
+        while self._request("GET", f"/element/{before}/name")[0] == 200:
+            assert time.monotonic() < deadline, "no other page came"
+            time.sleep(0.02)
 
     def wait_for(self, part: str) -> str:
         """Wait until the address holds `part`, and return it."""
@@ -89,7 +94,10 @@ class Browser:
         return found[_ELEMENT]
 
     def _call(self, method: str, path: str, body: dict | None = None):
-        answer = self._http.request(method, f"{self._url}{path}", json=body)
-        value = answer.json()["value"]
-        assert answer.status == 200, value
+        status, value = self._request(method, path, body)
+        assert status == 200, value
         return value
+
+    def _request(self, method: str, path: str, body: dict | None = None):
+        answer = self._http.request(method, f"{self._url}{path}", json=body)
+        return answer.status, answer.json()["value"]
