@@ -1,6 +1,5 @@
 """A witness in the foreground, in one process: lock, first start, serving, and a clean end."""
 
-import asyncio
 import logging
 import os
 import signal
@@ -12,7 +11,7 @@ import msgspec
 
 from hallmark.instance.directory import locked_directory
 from hallmark.instance.listening import Reservation, parse_listen
-from hallmark.instance.serving import leave, raise_file_limit, serve
+from hallmark.instance.serving import leave, raise_file_limit, run, serve
 from hallmark.wiring.witness import OpenWitness, open_witness
 from hallmark.witness.config import WitnessConfig, parse_logs
 
@@ -48,7 +47,7 @@ def run_witness(options: WitnessOptions, announce: Callable[[str, OpenWitness], 
             announce(address.base_url, witness)
 
         try:
-            asyncio.run(
+            run(
                 serve(
                     witness.app,
                     address.host,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from hallmark.errors import HallmarkError
-from hallmark.instance.serving import leave, raise_file_limit, serve
+from hallmark.instance.serving import leave, raise_file_limit, run, serve
 from hallmark.instance.supervisor import BEAT_SECONDS, GO, WorkerTask, say_alive, say_refused
 from hallmark.wiring.application import Application, Process, open_application
 from hallmark.wiring.layout import Layout
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> None:
     except HallmarkError as error:
         say_refused(reports, error)
         sys.exit(_REFUSED)
-    asyncio.run(_serve(application, task, reports))
+    run(_serve(application, task, reports))
     leave()
 
 
