@@ -7,6 +7,7 @@ who must not be.
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -55,11 +56,16 @@ class Worker:
         self.task = task
         self.served = False
         self._heard = time.monotonic()
-        self.process = subprocess.Popen(  # noqa: S603  our own module
-            [sys.executable, "-m", "hallmark.instance.worker", *arguments],
-            pass_fds=(lifeline, reports, task.metrics_memory),
-            stdin=subprocess.DEVNULL,
-        )
+        # Ctrl-C reaches the whole group, this worker while it still imports too; the parent decides
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process = subprocess.Popen(  # noqa: S603  our own module
+                [sys.executable, "-m", "hallmark.instance.worker", *arguments],
+                pass_fds=(lifeline, reports, task.metrics_memory),
+                stdin=subprocess.DEVNULL,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(lifeline)
         os.close(reports)
 

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
     """Serve until the parent says to stop, or is gone."""
     task = msgspec.json.decode(arguments[0], type=WorkerTask)
     lifeline, reports = int(arguments[1]), int(arguments[2])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # blocked by the parent already, see `supervisor.Worker`
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("_granian").setLevel(logging.WARNING)
     raise_file_limit()
