@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 from tests.support.instance import HALLMARK, RunningInstance, isolated_environment
 
+from hallmark.errors import HallmarkError, Overloaded
+from hallmark.wiring.layout import Layout
+from hallmark.wiring.publishing import Publishing
+
 
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory):
@@ -224,3 +228,14 @@ def test_a_worker_that_dies_is_replaced(tmp_path):
             time.sleep(0.05)
     assert running.workers() != [worker]
     assert running.stop() == 0
+
+
+def test_a_trust_root_that_cannot_be_renewed_takes_no_log_down(tmp_path, caplog):
+    running = RunningInstance(tmp_path / "data", tmp_path)
+    assert running.stop() == 0
+    layout = Layout(tmp_path / "data")
+    publishing = Publishing(layout, layout.read_instance(), on_failure=pytest.fail)
+    shutil.rmtree(layout.tuf)
+    publishing._attempt(publishing._chore, OSError, HallmarkError)
+    publishing._attempt(publishing._publish, OSError, Overloaded)
+    assert "cannot publish for now" in caplog.text

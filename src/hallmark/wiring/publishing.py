@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
-from hallmark.errors import Overloaded
+from hallmark.errors import HallmarkError, Overloaded
 from hallmark.tiledlog.publisher import Publisher
 from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.logs import open_ctlog
@@ -61,24 +61,25 @@ class Publishing:
         try:
             while not self._stopping.wait(_PASS_SECONDS):
                 passes += 1
-                self._attempt(self._publish)
+                self._attempt(self._publish, OSError, Overloaded)
                 if passes % _CHORE_PASSES == 0:
-                    self._attempt(self._chore)
-            self._attempt(self._publish)
+                    self._attempt(self._chore, OSError, HallmarkError)
+            self._attempt(self._publish, OSError, Overloaded)
         except BaseException as error:  # whatever it was, the process must not go on
             logger.critical("publishing stops: %s", error, exc_info=error)
             self._on_failure(error)
 
-    def _attempt(self, work: Callable[[], None]) -> None:
-        """Do it; what cannot be written now waits in the database for a later pass."""
+    def _attempt(self, work: Callable[[], None], *passing: type[Exception]) -> None:
+        """Do it; what meets one of these errors waits for a later pass, and is told once.
+
+        A trust root that cannot be renewed now must not take the logs down with it.
+        """
         try:
             work()
-        except (OSError, Overloaded) as error:
+        except passing as error:
             if str(error) != self._complaint:
                 logger.error("cannot publish for now: %s", error)
             self._complaint = str(error)
-        else:
-            self._complaint = ""
 
     def _publish(self) -> None:
         for publisher, store in self._publishers():
