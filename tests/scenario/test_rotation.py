@@ -189,3 +189,11 @@ def test_a_rotation_killed_after_it_was_published_is_finished_by_the_instance(in
     services = [service.url for service in trust.signing_config.rekor_tlog_urls]
     assert services == [instance.base_url, f"{instance.base_url}/shards/2"]
     assert rotate_tlog(layout, datetime.now(UTC)) == Shard(3)
+
+
+@pytest.mark.parametrize("work", [rotate_tlog, lambda layout, now: freeze_tlog(layout, 1, now)])
+def test_a_directory_without_an_instance_is_named_and_left_alone(tmp_path, work):
+    with pytest.raises(ConfigurationError) as refused:
+        work(Layout(tmp_path), datetime.now(UTC))
+    assert refused.value.code == "no_instance"
+    assert list(tmp_path.iterdir()) == []

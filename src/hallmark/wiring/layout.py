@@ -74,7 +74,16 @@ class Layout:
         return self.root / log / "public"
 
     def read_instance(self) -> InstanceFile:
-        """Read instance.json; raises `ConfigurationError` (`damaged_state`) for anything unexpected."""
+        """Read instance.json.
+
+        Raises `ConfigurationError`: `no_instance` where there is none, `damaged_state` for a damaged one.
+        """
+        if not self.instance_file.exists():
+            raise ConfigurationError(
+                f"{self.root} is no instance's directory: it has no instance.json",
+                code="no_instance",
+                hint="pass --data DIR, the directory that hallmark up was given",
+            )
         try:
             found = msgspec.json.decode(self.instance_file.read_bytes(), type=InstanceFile)
         except (OSError, msgspec.MsgspecError) as error:

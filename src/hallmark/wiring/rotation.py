@@ -82,6 +82,7 @@ def _next_shard(
 
 def freeze_tlog(layout: Layout, number: int, now: datetime) -> Shard:
     """Freeze a shard for good; raises `NotFound`, or `ConfigurationError` for the one that clients use."""
+    layout.read_instance()  # before a lock file is made in a directory that is none
     with trust_locked(layout):
         shards = ShardTable(layout).read()
         shard = next((item for item in shards if item.number == number), None)
