@@ -1,19 +1,15 @@
 """Fill an instance's signature log with many small entries, through the log's own commit and publication.
 
-    python -m bench.load_log DIRECTORY --entries 10000000 --scratch /dev/shm
+    python -m bench.load_log DIRECTORY --entries 10000000
 
 The directory is a stopped instance, or a new one is made there. The entries are opaque leaves of a fixed
-size, not hashedrekords: what is measured afterwards is what the size of the log costs. The database grows in
-the scratch directory, where its random page writes cost nothing, and is moved into place at the end; a
-load that is cut leaves the instance as it was, except that its objects have to be deleted.
+size, not hashedrekords: what is measured afterwards is what the size of the log costs. The database is not
+synced before the end, so a power cut may cost the instance.
 """
 
 import argparse
 import hashlib
 import resource
-import shutil
-import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,7 +20,7 @@ from hallmark.instance.directory import install, is_new, locked_directory
 from hallmark.tiledlog.commit import Waiting, build_commit, fixed_leaf
 from hallmark.tiledlog.publisher import Publisher
 from hallmark.wiring.create import create_instance
-from hallmark.wiring.layout import VERSION, InstanceFile, Layout
+from hallmark.wiring.layout import VERSION, InstanceFile
 from hallmark.wiring.shards import open_tlog
 
 LEAF_BYTES = 200
@@ -32,12 +28,17 @@ BATCH = 16_384
 
 
 class BulkStore(SqliteHeadStore):
-    """The log's database without a sync: a power cut in a bulk load costs the load, not a log in use."""
+    """The log's database without a sync for every commit."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._db.execute("PRAGMA synchronous=OFF")
-        self._db.execute("PRAGMA cache_size=-2000000")
+
+    def finish(self) -> None:
+        """Make everything durable."""
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._cut_wal()
+        self.close()
 
 
 def leaf_of(number: int, size: int = LEAF_BYTES) -> bytes:
@@ -63,13 +64,11 @@ def create(root: Path, port: int = 8080) -> None:
             install(layout)
 
 
-def load(root: Path, entries: int, *, leaf_bytes: int = LEAF_BYTES, scratch: Path | None = None) -> None:
+def load(root: Path, entries: int, *, leaf_bytes: int = LEAF_BYTES) -> None:
     """Append entries until the instance's signature log has that many."""
-    with locked_directory(root) as layout, tempfile.TemporaryDirectory(dir=scratch) as folder:
+    with locked_directory(root) as layout:
         tlog, signer = open_tlog(layout, layout.read_instance())
-        database = Path(folder) / "log.db"
-        _copy_database(layout, database)
-        store = BulkStore(database)
+        store = BulkStore(layout.database("tlog"))
         publisher = Publisher(store, tlog.objects(), signer, tlog.records)
         began, first = time.monotonic(), store.head().size
         while (size := store.head().size) < entries:
@@ -81,30 +80,12 @@ def load(root: Path, entries: int, *, leaf_bytes: int = LEAF_BYTES, scratch: Pat
                 commit = build_commit(head, waiting, known, now=now, signer=signer)
                 if commit.staged is None:
                     raise SystemExit("the log has these entries already")
-                transaction.commit(head, commit.staged, commit.edge, sorted(commit.keys))
+                transaction.commit(head, commit.staged, commit.edge, commit.keys)
             while publisher.publish():
                 store.compact()
             rate = (store.head().size - first) / (time.monotonic() - began)
             print(f"{store.head().size:>12,} entries, {rate:,.0f}/s", flush=True)
-        store.close()
-        _move_back(layout, database)
-
-
-def _copy_database(layout: Layout, database: Path) -> None:
-    source = sqlite3.connect(layout.database("tlog"))
-    with sqlite3.connect(database) as target:
-        source.backup(target)
-    target.close()
-    source.close()
-
-
-def _move_back(layout: Layout, database: Path) -> None:
-    place = layout.database("tlog")
-    for suffix in ("-wal", "-shm"):
-        Path(f"{place}{suffix}").unlink(missing_ok=True)
-    beside = place.with_name("log.db.loaded")
-    shutil.copyfile(database, beside)
-    beside.rename(place)
+        store.finish()
 
 
 def main() -> None:
@@ -114,12 +95,11 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=10_000_000)
     parser.add_argument("--leaf-bytes", type=int, default=LEAF_BYTES)
     parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--scratch", type=Path)
     given = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a pass holds a descriptor for each tile
     create(given.directory, given.port)
-    load(given.directory, given.entries, leaf_bytes=given.leaf_bytes, scratch=given.scratch)
+    load(given.directory, given.entries, leaf_bytes=given.leaf_bytes)
 
 
 if __name__ == "__main__":

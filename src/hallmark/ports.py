@@ -6,12 +6,15 @@ Each protocol's paragraph is its contract: an adapter that breaks it breaks the 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.tiles import TileId
+
+DEDUP_KEY_SIZE: Final = 32
+"""The size of the keys that name entries: SHA-256 of what makes an entry the same."""
 
 Clock = Callable[[], datetime]
 """Tells the time: an aware UTC `datetime`."""
@@ -56,7 +59,10 @@ class LogAppender(Protocol):
     """
 
     def append(self, dedup_key: bytes, finalize: Finalize, *, size: int = 4096) -> Awaitable[Appended]:
-        """Append an entry unless the log has it; `size` says about how many bytes wait with it."""
+        """Append an entry unless the log has it; `size` says about how many bytes wait with it.
+
+        Raises `ValueError` for a key of another size than `DEDUP_KEY_SIZE`.
+        """
         ...
 
 
@@ -144,6 +150,7 @@ class CommitTransaction(Protocol):
     ) -> None:
         """Write staged bytes, dedup keys and the new head in one step, on condition that the head is `old`.
 
+        `keys` are those of the new entries, one each, in the order of their indexes.
         When it returns, all of it is durable. Raises `Conflict` where the head has moved, `Overloaded` where
         nothing was written (a full disk), `StorageFailed` where nobody can know.
         """

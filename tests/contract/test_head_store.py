@@ -1,5 +1,6 @@
 """Every head store keeps the contract of `ports.HeadStore`."""
 
+import hashlib
 import os
 import sqlite3
 import subprocess
@@ -31,14 +32,22 @@ def store(request, tmp_path):
 
 
 def staged(start: int, end: int) -> StagedCommit:
-    hashes = b"".join(bytes([index]) * 32 for index in range(start, end))
-    return StagedCommit(start, end, 2000 + start, hashes, b"records", bytes([end]) * 32, b"note %d" % end)
+    hashes = b"".join(root(index) for index in range(start, end))
+    return StagedCommit(start, end, 2000 + start, hashes, b"records", root(end), b"note %d" % end)
+
+
+def root(size: int) -> bytes:
+    return size.to_bytes(1 if size < 256 else 2, "big") * (32 if size < 256 else 16)
+
+
+def key(index: int) -> bytes:
+    return hashlib.sha256(b"key %d" % index).digest()
 
 
 def commit(store, start: int, end: int) -> None:
-    keys = [(b"key%d" % index, index) for index in range(start, end)]
+    keys = [(key(index), index) for index in range(start, end)]
     with store.transaction() as transaction:
-        transaction.commit(transaction.head(), staged(start, end), (bytes([end]) * 32,), keys)
+        transaction.commit(transaction.head(), staged(start, end), (root(end),), keys)
 
 
 def test_a_new_store_has_no_log(store):
@@ -59,16 +68,16 @@ def test_a_commit_moves_head_staged_bytes_and_dedup_keys_together(store):
     head, rows = store.snapshot()
     assert (head.size, head.root, head.time, head.checkpoint) == (3, b"\x03" * 32, 2000, b"note 3")
     assert rows == (staged(0, 3),)
-    assert store.find([b"key1", b"key9"]) == {b"key1": Place(1, 2000)}
+    assert store.find([key(1), key(9)]) == {key(1): Place(1, 2000)}
 
 
 def test_a_commit_on_a_moved_head_is_refused_and_leaves_nothing(store):
     store.create(HEAD)
     commit(store, 0, 3)
     with store.transaction() as transaction, pytest.raises(Conflict):
-        transaction.commit(HEAD, staged(0, 5), (b"\x05" * 32,), [(b"other", 0)])
+        transaction.commit(HEAD, staged(0, 5), (b"\x05" * 32,), [(key(100), 0)])
     assert store.head().size == 3
-    assert store.find([b"other"]) == {}
+    assert store.find([key(100)]) == {}
 
 
 def test_an_abandoned_transaction_leaves_nothing(store):
@@ -94,7 +103,7 @@ def test_applied_commits_are_dropped_and_others_stay(store):
     head, rows = store.snapshot()
     assert (head.applied, head.applied_edge) == (3, (b"e" * 32,))
     assert rows == (staged(3, 5),)
-    assert store.find([b"key0"]) == {b"key0": Place(0, 2000)}
+    assert store.find([key(0)]) == {key(0): Place(0, 2000)}
 
 
 def test_a_bounded_snapshot_takes_the_oldest_commits(store):
@@ -127,7 +136,7 @@ def test_threads_take_turns_on_memory():
                 new = StagedCommit(
                     head.size, head.size + 1, head.time + 1, b"h" * 32, b"r", os.urandom(32), b"n"
                 )
-                transaction.commit(head, new, (), [(os.urandom(8), head.size)])
+                transaction.commit(head, new, (), [(os.urandom(32), head.size)])
 
     threads = [threading.Thread(target=write) for _ in range(4)]
     for thread in threads:
@@ -147,7 +156,7 @@ for _ in range(25):
     with store.transaction() as transaction:
         head = transaction.head()
         new = StagedCommit(head.size, head.size + 1, head.time + 1, b"h" * 32, b"r", os.urandom(32), b"n")
-        transaction.commit(head, new, (), [(os.urandom(8), head.size)])
+        transaction.commit(head, new, (), [(os.urandom(32), head.size)])
 store.close()
 """
 
@@ -171,7 +180,7 @@ def test_a_full_sqlite_database_says_so_and_goes_on_when_mended(tmp_path):
     store._db.execute(f"PRAGMA max_page_count={pages}")
     big = msgspec.structs.replace(staged(0, 1), records=b"x" * 100_000)
     with pytest.raises(Overloaded, match="cannot be written") as refused, store.transaction() as transaction:
-        transaction.commit(HEAD, big, (b"\x01" * 32,), [(b"key", 0)])
+        transaction.commit(HEAD, big, (b"\x01" * 32,), [(key(0), 0)])
     assert refused.value.code == "storage_full"
     store._db.execute("PRAGMA max_page_count=1000000")
     commit(store, 0, 1)

@@ -23,6 +23,10 @@ from hallmark.tiledlog.log import freeze_log
 from hallmark.tiledlog.sequencer import QueueLimits
 
 
+def key_of(leaf: bytes) -> bytes:
+    return hashlib.sha256(leaf).digest()
+
+
 def leaves_of(count: int, first: int = 0) -> list[bytes]:
     return [b"leaf %d" % index for index in range(first, first + count)]
 
@@ -140,13 +144,13 @@ def test_the_queue_is_bounded_in_entries_and_in_bytes():
     async def run():
         sequencer = log.sequencer()  # not started: everything waits
         for index in range(3):
-            sequencer.append(b"%d" % index, fixed_leaf(b"x"), size=10)
+            sequencer.append(key_of(b"%d" % index), fixed_leaf(b"x"), size=10)
         with pytest.raises(Overloaded) as full:
-            sequencer.append(b"3", fixed_leaf(b"x"), size=10)
+            sequencer.append(key_of(b"3"), fixed_leaf(b"x"), size=10)
         assert full.value.code == "queue_full"
         other = log.sequencer()
         with pytest.raises(Overloaded):
-            other.append(b"4", fixed_leaf(b"x"), size=1001)
+            other.append(key_of(b"4"), fixed_leaf(b"x"), size=1001)
 
     asyncio.run(run())
 
@@ -154,11 +158,11 @@ def test_the_queue_is_bounded_in_entries_and_in_bytes():
 def test_stopping_commits_what_waits_and_refuses_more(log):
     async def run():
         sequencer = log.sequencer()
-        waiting = [sequencer.append(leaf, fixed_leaf(leaf)) for leaf in leaves_of(20)]
+        waiting = [sequencer.append(key_of(leaf), fixed_leaf(leaf)) for leaf in leaves_of(20)]
         sequencer.start()
         await asyncio.to_thread(sequencer.stop)
         with pytest.raises(Overloaded):
-            sequencer.append(b"late", fixed_leaf(b"late"))
+            sequencer.append(key_of(b"late"), fixed_leaf(b"late"))
         return await asyncio.gather(*waiting)
 
     assert len(asyncio.run(run())) == 20
@@ -168,8 +172,8 @@ def test_stopping_commits_what_waits_and_refuses_more(log):
 def test_a_caller_that_goes_away_does_not_disturb_the_others(log):
     async def run():
         sequencer = log.sequencer()
-        gone = sequencer.append(b"gone", fixed_leaf(b"gone"))
-        stays = sequencer.append(b"stays", fixed_leaf(b"stays"))
+        gone = sequencer.append(key_of(b"gone"), fixed_leaf(b"gone"))
+        stays = sequencer.append(key_of(b"stays"), fixed_leaf(b"stays"))
         gone.cancel()
         sequencer.start()
         answer = await stays
@@ -208,7 +212,7 @@ def test_a_damaged_edge_stops_the_log_before_it_signs_anything():
     sequencer = log.sequencer()
 
     async def run():
-        sequencer.append(b"k", fixed_leaf(b"k"))
+        sequencer.append(key_of(b"k"), fixed_leaf(b"k"))
         sequencer.start()
         await asyncio.to_thread(sequencer._thread.join, 10)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.support.small_log import SmallLog
 
+from hallmark.adapters.storage import key_index
 from hallmark.adapters.storage.filesystem import FileObjectStore
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
 from hallmark.adapters.storage.sqlite_audit import SqliteAudit
@@ -17,10 +18,14 @@ from hallmark.tiledlog.records import TLOG_TILES
 from hallmark.wiring.entry_rules import signature_rules
 
 PUBLISHED, ALL = 600, 620
+RUN = "keys-0-530.run"
 
 
 class Damaged:
-    """A log of 600 published entries and 20 staged ones, to be damaged."""
+    """A log of 600 published entries and 20 staged ones, to be damaged.
+
+    Its dedup index has a run of the first 530 keys; the others are recent.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -30,6 +35,7 @@ class Damaged:
         for start, end in ((0, 530), (530, PUBLISHED)):
             self.log.append(*(b"leaf %d" % index for index in range(start, end)))
             self.log.publisher.publish()
+            store.compact()
         self.log.now += 1000
         for start, end in ((PUBLISHED, 610), (610, ALL)):
             self.log.append(*(b"leaf %d" % index for index in range(start, end)))
@@ -79,8 +85,11 @@ class Damaged:
 
 
 @pytest.fixture
-def log(tmp_path):
-    return Damaged(tmp_path)
+def log(tmp_path, monkeypatch):
+    monkeypatch.setattr(key_index, "RUN_KEYS", 530)
+    damaged = Damaged(tmp_path)
+    assert [path.name for path in (tmp_path / "log.dedup").iterdir()] == [RUN]
+    return damaged
 
 
 def found(report: Report) -> set[tuple[str, str]]:
@@ -206,8 +215,10 @@ COLUMNS = [
     ("staged", "root", {"staged_root_differs", "checkpoint_differs"}),
     ("staged", "checkpoint", {"checkpoint_invalid"}),
     ("staged", "time", {"commit_time_differs"}),
-    ("dedup", "key", {"dedup_missing", "dedup_stray"}),
-    ("dedup", "idx", {"dedup_differs", "dedup_stray"}),
+    ("recent", "keys", {"dedup_missing", "dedup_stray"}),
+    ("recent", "start", {"database_unreadable"}),
+    ("key_run", "start", {"database_damaged", "database_unreadable"}),
+    ("key_run", "end", {"database_damaged"}),
 ]
 
 
@@ -236,16 +247,62 @@ def test_a_lost_staged_row_is_found(log):
     assert ("staged_gap", "staged row 610") in found(log.check())
 
 
-def test_a_missing_key_is_found(log):
-    key = bytes.fromhex(log_key(7))
-    log.sql("DELETE FROM dedup WHERE key = ?", key)
-    assert found(log.check()) == {("dedup_missing", f"dedup row of entry 7, key {log_key(7)}")}
+def run_record(log, index: int) -> int:
+    """Where the record of an entry begins in the run."""
+    data = (log.folder / "log.dedup" / RUN).read_bytes()
+    return data.index(bytes.fromhex(log_key(index)) + index.to_bytes(6, "big"))
 
 
-@pytest.mark.parametrize("index", [5, ALL, 2**40, -1])
-def test_a_key_of_no_entry_is_found(log, index):
-    log.sql("INSERT INTO dedup VALUES (?, ?)", b"\xff" * 32, index)
-    assert found(log.check()) == {("dedup_stray", f"dedup row {'ff' * 32}")}
+def flip_in_run(log, offset: int) -> None:
+    path = log.folder / "log.dedup" / RUN
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+
+
+UNSOUND = ("database_damaged", "log.db")  # the run does not have its hash
+
+
+def test_a_key_that_is_no_entry_s_is_found_and_so_is_the_entry_without_its_own(log):
+    flip_in_run(log, run_record(log, 7) + 31)
+    wrong = log_key(7)[:-1] + format(int(log_key(7)[-1], 16) ^ 1, "x")
+    assert found(log.check()) == {
+        UNSOUND,
+        ("dedup_missing", f"dedup row of entry 7, key {log_key(7)}"),
+        ("dedup_stray", f"dedup row {wrong}"),
+    }
+
+
+def test_a_key_that_names_another_entry_is_found(log):
+    flip_in_run(log, run_record(log, 6) + 37)
+    assert found(log.check()) == {
+        UNSOUND,
+        ("dedup_differs", f"dedup row of entry 6, key {log_key(6)}"),
+        ("dedup_stray", f"dedup row {log_key(6)}"),
+        ("dedup_stray", f"dedup row {log_key(7)}"),
+    } - {("dedup_stray", f"dedup row {sorted((log_key(6), log_key(7)))[0]}")}
+
+
+def test_a_key_beyond_the_log_is_found(log):
+    flip_in_run(log, run_record(log, 6) + 32)
+    assert found(log.check()) == {
+        UNSOUND,
+        ("dedup_differs", f"dedup row of entry 6, key {log_key(6)}"),
+        ("dedup_stray", f"dedup row {log_key(6)}"),
+    }
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_a_run_that_cannot_be_read_is_found_and_stops_nothing(log, damage):
+    path = log.folder / "log.dedup" / RUN
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1])
+    report = log.check()
+    assert RUN in report.findings[0].what
+    assert report.findings[0].code == "database_damaged"
+    assert (report.size, report.count) == (ALL, 1 + 530)
 
 
 def log_key(index: int) -> str:
@@ -281,11 +338,9 @@ def test_every_damaged_page_of_the_database_is_found_and_stops_nothing(log):
 
 
 def test_findings_beyond_the_bound_are_counted(log):
-    with sqlite3.connect(log.database) as db:
-        db.execute("DELETE FROM dedup")
-    db.close()
+    (log.folder / "log.dedup" / RUN).unlink()
     report = log.check()
-    assert (len(report.findings), report.count) == (MAX_FINDINGS, ALL)
+    assert (len(report.findings), report.count) == (MAX_FINDINGS, 1 + 530)
 
 
 def test_nothing_is_written(log):

@@ -1,13 +1,12 @@
 """Checks that a log's dedup index names every entry once, at its index, and nothing else."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from hallmark.errors import HallmarkError
 from hallmark.tiledlog.findings import Findings
 
 _LOOKUPS: Final = 8192
-_PAGE: Final = 8192
 _MAX_MISSING: Final = 100_000
 
 
@@ -18,12 +17,8 @@ class DedupRows(Protocol):
         """Look keys up."""
         ...
 
-    def count_keys(self, size: int) -> tuple[int, int]:
-        """Count the rows with an index below `size`, and those beyond the present head."""
-        ...
-
-    def keys_after(self, key: bytes, limit: int) -> Sequence[tuple[bytes, int]]:
-        """Read rows in the order of their keys, those behind `key`."""
+    def rows(self) -> Iterable[tuple[bytes, int]]:
+        """Give every row, in no order; there are as many as the log has entries."""
         ...
 
 
@@ -84,17 +79,14 @@ class DedupCheck:
     def finish(self, size: int) -> None:
         """Account for every row below `size`, the head when the check began."""
         self._look_up()
-        below, beyond = self._rows.count_keys(size)
-        if beyond or below - self._hidden > self._right:
+        if self._right + self._hidden < size:
             self._scan(size)
 
     def _scan(self, size: int) -> None:
-        """Find rows that belong to no entry: only where the count says that there are any."""
+        """Find rows that belong to no entry: only where an entry lacks its own are there any."""
         seen = bytearray(size // 8 + 1)
-        key = b""
-        while page := self._rows.keys_after(key, _PAGE):
-            for key, index in page:
-                self._check_row(key, index, size, seen)
+        for key, index in self._rows.rows():
+            self._check_row(key, index, size, seen)
 
     def _check_row(self, key: bytes, index: int, size: int, seen: bytearray) -> None:
         where = f"dedup row {key.hex()}"

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import msgspec
 
 from hallmark.errors import Conflict, Frozen, HallmarkError, Overloaded
-from hallmark.ports import Appended, CheckpointSigner, Clock, Finalize, HeadStore
+from hallmark.ports import DEDUP_KEY_SIZE, Appended, CheckpointSigner, Clock, Finalize, HeadStore
 from hallmark.tiledlog.commit import Commit, Waiting, build_commit
 
 logger = logging.getLogger("hallmark.tiledlog")
@@ -103,6 +103,8 @@ class Sequencer:
 
     def append(self, dedup_key: bytes, finalize: Finalize, *, size: int = 4096) -> "asyncio.Future[Appended]":
         """Queue an entry; see `ports.LogAppender`. Called on an event loop, which sets the future."""
+        if len(dedup_key) != DEDUP_KEY_SIZE:
+            raise ValueError(f"a dedup key has {DEDUP_KEY_SIZE} bytes, not {len(dedup_key)}")
         loop = asyncio.get_running_loop()
         caller = _Caller(Waiting(dedup_key, finalize), size, loop.create_future(), loop)
         with self._lock:

@@ -4,7 +4,7 @@ instance.json            base URL and listening address; written last, so its pr
 lock                     held by the parent process while the instance runs
 keys/                    private keys, 0600
 ca/ tsa/                 certificate chains, PEM
-tlog/ ctlog/             log.db and public/, which a static web server could serve
+tlog/ ctlog/             log.db, log.dedup/, and public/, which a static web server could serve
 idp/ tuf/                the identity provider's grants; the TUF repository
 witnesses.json           the witnesses of the signature log, where it has any
 client/                  what clients need: trusted_root.json, signing_config.json, ...
@@ -18,7 +18,7 @@ import msgspec
 
 from hallmark.errors import ConfigurationError
 
-VERSION: Final = 1
+VERSION: Final = 2
 DIRECTORIES: Final = ("keys", "ca", "tsa", "tlog", "ctlog", "idp", "tuf", "client")
 _RESTORE: Final = "restore the directory from a copy; an instance cannot go on with a part of its state"
 

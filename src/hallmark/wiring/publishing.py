@@ -85,6 +85,7 @@ class Publishing:
         for publisher, store in self._publishers():
             while publisher.publish():
                 store.compact()
+            store.compact()  # what was begun under load goes on when the log is idle
 
     def _publishers(self) -> Iterable[tuple[Publisher, SqliteHeadStore]]:
         for shard in self._shards.read():

@@ -1,5 +1,8 @@
 """A log's database in SQLite: write-ahead log, one sync for each commit (`ports.HeadStore`).
 
+Everything that a commit writes is appended, to pages that the next one goes on with; the dedup index, whose
+keys are random, is kept beside the database (`key_index`).
+
 Writers of several processes take turns on a lock file, because SQLite's own wait for a busy database
 sleeps. Readers never wait. The write-ahead log is copied back into the database by `compact` alone,
 which the publisher calls: a serving process that did it would make its callers wait.
@@ -15,6 +18,14 @@ from pathlib import Path
 from typing import Final, NoReturn
 from urllib.parse import quote
 
+from hallmark.adapters.storage.key_index import SCHEMA as KEY_SCHEMA
+from hallmark.adapters.storage.key_index import (
+    KeyIndex,
+    RunChange,
+    RunKeeper,
+    insert_recent,
+    missing_runs,
+)
 from hallmark.core.merkle import HASH_SIZE
 from hallmark.errors import ConfigurationError, Conflict, NotFound, Overloaded
 from hallmark.ports import LogHead, Place, StagedCommit, StorageFailed
@@ -23,22 +34,26 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS head (
     id INTEGER PRIMARY KEY CHECK (id = 0), size INTEGER NOT NULL, root BLOB NOT NULL, time INTEGER NOT NULL,
     edge BLOB NOT NULL, checkpoint BLOB NOT NULL, applied INTEGER NOT NULL, applied_edge BLOB NOT NULL,
-    frozen INTEGER NOT NULL DEFAULT 0);
+    frozen INTEGER NOT NULL DEFAULT 0, runs INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS staged (
     start INTEGER PRIMARY KEY, end INTEGER NOT NULL, time INTEGER NOT NULL, hashes BLOB NOT NULL,
     records BLOB NOT NULL, root BLOB NOT NULL, checkpoint BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS dedup (
-    key BLOB PRIMARY KEY, idx INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS commit_time (
     start INTEGER PRIMARY KEY, time INTEGER NOT NULL);
 """
 _HEAD: Final = "SELECT size, root, time, edge, checkpoint, applied, applied_edge, frozen FROM head"
 _STAGED: Final = "SELECT start, end, time, hashes, records, root, checkpoint FROM staged ORDER BY start"
 _TIME: Final = "SELECT time FROM commit_time WHERE start <= ? ORDER BY start DESC LIMIT 1"
-_FIND: Final = "SELECT idx FROM dedup WHERE key = ?"
+_CREATE: Final = (
+    "INSERT INTO head (id, size, root, time, edge, checkpoint, applied, applied_edge, frozen) "
+    "VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _CACHE_KIB: Final = 16 * 1024
 _BUSY_SECONDS: Final = 30
+_RESTORE: Final = "restore the directory from its newest copy; a log must not begin anew under its name"
 _COMPACT_SECONDS: Final = 1.0
+_RETRY_SECONDS: Final = 5.0
+_ATTEMPTS: Final = 5
 _TRUNCATE_BYTES: Final = 64 * 1024 * 1024
 
 _NOTHING_WRITTEN: Final = {
@@ -58,7 +73,8 @@ class SqliteHeadStore:
 
     def __init__(self, path: Path, *, new: bool = False) -> None:
         self._path = path
-        self._next_compact = 0.0
+        self._next_compact = self._next_keeping = 0.0
+        self._keys, self._keeper = KeyIndex(path), RunKeeper(path)
         self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         mode = "rwc" if new else "rw"
         try:
@@ -73,16 +89,26 @@ class SqliteHeadStore:
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA wal_autocheckpoint=0")
             self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        except sqlite3.DatabaseError as error:
+            missing = missing_runs(self._db, path)
+        except (sqlite3.DatabaseError, StorageFailed) as error:
             os.close(self._lock)
             raise ConfigurationError(
                 f"the log's database {path} cannot be opened: {error}",
                 code="damaged_state",
-                hint="restore the directory from its newest copy; a log must not begin anew under its name",
+                hint=_RESTORE,
             ) from None
+        if missing:
+            self.close()
+            raise ConfigurationError(
+                f"the log's dedup index lacks {missing[0]}, or it has another size",
+                code="damaged_state",
+                hint=_RESTORE,
+            )
 
     def close(self) -> None:
-        """Close the database and the lock file."""
+        """Close the database, its dedup index and the lock file."""
+        self._keeper.close()
+        self._keys.close()
         self._db.close()
         os.close(self._lock)
 
@@ -91,10 +117,10 @@ class SqliteHeadStore:
         with self._locked(), self._storing():
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                for statement in _SCHEMA.split(";"):
+                for statement in (_SCHEMA + KEY_SCHEMA).split(";"):
                     self._db.execute(statement)
                 self._db.execute(
-                    "INSERT INTO head VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    _CREATE,
                     (
                         head.size,
                         head.root,
@@ -118,7 +144,7 @@ class SqliteHeadStore:
         with self._locked(), self._storing():
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield _SqliteTransaction(self._db)
+                yield _SqliteTransaction(self._db, self._keys)
             finally:
                 self._roll_back()
 
@@ -142,7 +168,16 @@ class SqliteHeadStore:
 
     def find(self, keys: Sequence[bytes]) -> Mapping[bytes, Place]:
         """Find which of these dedup keys the log has."""
-        return _find(self._db, keys)
+        for _attempt in range(_ATTEMPTS):
+            self._db.execute("BEGIN")
+            try:
+                self._keys.refresh(self._db)
+                return _places(self._db, self._keys.find(keys))
+            except FileNotFoundError:
+                continue  # the runs were merged after this transaction began
+            finally:
+                self._roll_back()
+        raise StorageFailed(f"{self._path}: runs of the dedup index are missing")
 
     def time_of(self, index: int) -> int:
         """Tell the time of an entry's commit."""
@@ -154,17 +189,34 @@ class SqliteHeadStore:
             transaction.set_applied(size, edge)
 
     def compact(self) -> None:
-        """Copy the write-ahead log into the database, about once a second; cut the file once it is large.
+        """Copy the write-ahead log into the database about once a second, and keep the dedup index in order.
 
-        In a large log every new key lies on another page: the longer the wait, the fewer of them are written
-        twice, and at millions of entries a copy for every publication was most of the database's cost.
-        The first copy runs beside the writers; only the cut, which has little left to copy, holds the lock.
-        It waits for no reader: an examination of the whole log reads for minutes. Raises `Overloaded` where
-        there is no room to copy to.
+        Raises `Overloaded` or `OSError` where there is no room for it now.
         """
-        if time.monotonic() < self._next_compact:
-            return
-        self._next_compact = time.monotonic() + _COMPACT_SECONDS
+        if time.monotonic() >= self._next_compact:
+            self._next_compact = time.monotonic() + _COMPACT_SECONDS
+            self._copy_wal()
+        if time.monotonic() >= self._next_keeping:
+            try:
+                self._keep_runs()
+            except (OSError, Overloaded):
+                self._next_keeping = time.monotonic() + _RETRY_SECONDS
+                raise
+
+    def _keep_runs(self) -> None:
+        with self._storing():
+            change = self._keeper.advance(self._db)
+        if change is not None:
+            with self.transaction() as transaction:
+                transaction.change_runs(change)
+            change.clean()
+
+    def _copy_wal(self) -> None:
+        """Copy the write-ahead log beside the writers; cut the file once it is large.
+
+        Only the cut, which has little left to copy, holds the lock. It waits for no reader: an examination of
+        the whole log reads for minutes.
+        """
         with self._storing():
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         wal = Path(f"{self._path}-wal")
@@ -204,8 +256,9 @@ class SqliteHeadStore:
 class _SqliteTransaction:
     """A write transaction under the lock file (`ports.CommitTransaction`)."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, keys: KeyIndex) -> None:
         self._db = db
+        self._keys = keys
 
     def head(self) -> LogHead:
         """Read the committed head."""
@@ -213,7 +266,11 @@ class _SqliteTransaction:
 
     def find(self, keys: Sequence[bytes]) -> Mapping[bytes, Place]:
         """Find which of these dedup keys the log has."""
-        return _find(self._db, keys)
+        try:
+            self._keys.refresh(self._db)
+        except FileNotFoundError as error:  # no run goes while this transaction holds the lock
+            raise StorageFailed(f"a run of the dedup index is missing: {error}") from error
+        return _places(self._db, self._keys.find(keys))
 
     def commit(
         self, old: LogHead, staged: StagedCommit, edge: tuple[bytes, ...], keys: Sequence[tuple[bytes, int]]
@@ -238,7 +295,7 @@ class _SqliteTransaction:
                 staged.checkpoint,
             ),
         )
-        self._db.executemany("INSERT INTO dedup VALUES (?, ?)", keys)
+        insert_recent(self._db, staged.start, keys)
         self._db.execute("INSERT INTO commit_time VALUES (?, ?)", (staged.start, staged.time))
         self._db.execute("COMMIT")
 
@@ -248,6 +305,11 @@ class _SqliteTransaction:
             "UPDATE head SET applied = ?, applied_edge = ? WHERE applied < ?", (size, b"".join(edge), size)
         )
         self._db.execute("DELETE FROM staged WHERE end <= ?", (size,))
+        self._db.execute("COMMIT")
+
+    def change_runs(self, change: RunChange) -> None:
+        """Put a new run of the dedup index in its place."""
+        change.apply(self._db)
         self._db.execute("COMMIT")
 
     def freeze(self, checkpoint: bytes) -> None:
@@ -289,13 +351,8 @@ def _split(edge: bytes) -> tuple[bytes, ...]:
     return tuple(edge[start : start + HASH_SIZE] for start in range(0, len(edge), HASH_SIZE))
 
 
-def _find(db: sqlite3.Connection, keys: Sequence[bytes]) -> Mapping[bytes, Place]:
-    found: dict[bytes, Place] = {}
-    for key in keys:
-        row = db.execute(_FIND, (key,)).fetchone()
-        if row is not None:
-            found[key] = Place(row[0], read_time(db, row[0]))
-    return found
+def _places(db: sqlite3.Connection, found: Mapping[bytes, int]) -> Mapping[bytes, Place]:
+    return {key: Place(index, read_time(db, index)) for key, index in found.items()}
 
 
 def read_time(db: sqlite3.Connection, index: int) -> int:

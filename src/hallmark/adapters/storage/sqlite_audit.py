@@ -1,24 +1,28 @@
-"""A log's SQLite database opened for examination: read only, in short reads (`tiledlog.fsck.LogAudit`)."""
+"""A log's SQLite database opened for examination: read only, in short reads (`tiledlog.fsck.LogAudit`).
+
+The dedup index is examined as it was when head and staged commits were read: the runs that it had then stay
+open, even where a running instance merges them meanwhile.
+"""
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from hallmark.adapters.storage.key_index import (
+    read_recent,
+    read_runs,
+    runs_folder,
+)
+from hallmark.adapters.storage.key_run import KeyRun
 from hallmark.adapters.storage.sqlite import read_head, read_staged, read_time
 from hallmark.errors import ConfigurationError
 from hallmark.ports import LogHead, StagedCommit, StorageFailed
 
 _MAX_COMPLAINTS: Final = 20
-_CACHE_KIB: Final = 64 * 1024  # holds the inner pages of the index over tens of millions of keys
-_FIND: Final = "SELECT idx FROM dedup WHERE key = ?"
-_COUNT: Final = (
-    "SELECT count(*) FILTER (WHERE idx < ?), "
-    "count(*) FILTER (WHERE idx >= (SELECT size FROM head) OR idx < 0) FROM dedup"
-)
-_KEYS: Final = "SELECT key, idx FROM dedup WHERE key > ? ORDER BY key LIMIT ?"
+_ATTEMPTS: Final = 5
 _TIMES: Final = "SELECT start, time FROM commit_time WHERE start > ? ORDER BY start LIMIT ?"
 _HEAD_TYPES: Final = {"size": int, "root": bytes, "time": int, "checkpoint": bytes, "applied": int}
 _STAGED_TYPES: Final = {
@@ -41,11 +45,14 @@ class SqliteAudit:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._folder = runs_folder(path)
+        self._keys_failure = ""
+        self._runs: Sequence[KeyRun] = ()
+        self._recent: Mapping[bytes, int] = {}
         try:
             self._db = sqlite3.connect(
                 f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None, timeout=30
             )
-            self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
             self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         except sqlite3.DatabaseError as error:
             raise ConfigurationError(
@@ -55,30 +62,72 @@ class SqliteAudit:
             ) from None
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database and the runs."""
+        for run in self._runs:
+            run.close()
         self._db.close()
 
     def damage(self) -> Sequence[str]:
-        """Ask SQLite to walk through every page."""
+        """Ask SQLite to walk through every page, and read every run to its end."""
         try:
             rows = self._db.execute(f"PRAGMA quick_check({_MAX_COMPLAINTS})").fetchall()
-        except sqlite3.DatabaseError as error:
+            complaints = [text for (text,) in rows if text != "ok"]
+            return complaints + self._run_complaints()[:_MAX_COMPLAINTS]
+        except (sqlite3.DatabaseError, StorageFailed) as error:
             return [str(error)]
-        return [text for (text,) in rows if text != "ok"]
+
+    def _run_complaints(self) -> list[str]:
+        found: list[str] = []
+        for name in read_runs(self._db):
+            try:
+                with closing(KeyRun(self._folder, name)) as run:
+                    complaint = run.complaint()
+            except StorageFailed as error:
+                complaint = str(error)
+            except FileNotFoundError:
+                merged = name not in read_runs(self._db)
+                complaint = None if merged else f"{name.file} of the dedup index is missing"
+            if complaint is not None:
+                found.append(complaint)
+        return found
 
     @contextmanager
     def reading(self) -> Iterator[tuple[LogHead, Iterator[StagedCommit]]]:
         """Read head and staged commits in one read transaction; raises `NotFound` where there is no log."""
-        with self._asking():
-            self._db.execute("BEGIN")
         try:
-            with self._asking():
-                head = read_head(self._db)
-            _check_types(head, _HEAD_TYPES)
-            yield head, self._staged()
+            yield self._begin(_ATTEMPTS), self._staged()
         finally:
             with suppress(sqlite3.DatabaseError):  # a damaged file may have ended it already
                 self._db.execute("ROLLBACK")
+
+    def _begin(self, attempts: int) -> LogHead:
+        """Begin a read transaction, and take hold of the dedup index as it is in it."""
+        with self._asking():
+            self._db.execute("BEGIN")
+            head = read_head(self._db)
+        _check_types(head, _HEAD_TYPES)
+        try:
+            self._read_keys(head.size, tolerant=attempts == 1)
+        except FileNotFoundError:  # merged since this transaction began; the last attempt goes on without it
+            self._db.execute("ROLLBACK")
+            return self._begin(attempts - 1)
+        except (sqlite3.DatabaseError, StorageFailed) as error:
+            self._keys_failure = str(error)  # the head can be examined all the same
+        return head
+
+    def _read_keys(self, size: int, *, tolerant: bool) -> None:
+        """Take hold of every run that can be opened; `damage` complains of the others."""
+        names = read_runs(self._db)
+        runs: list[KeyRun] = []
+        for name in names:
+            try:
+                runs.append(KeyRun(self._folder, name))
+            except (FileNotFoundError, StorageFailed) as error:
+                if isinstance(error, FileNotFoundError) and not tolerant:
+                    raise
+        self._runs = runs
+        recent = read_recent(self._db, names[-1].end if names else 0)
+        self._recent = {key: index for key, index in recent if index < size}
 
     def _staged(self) -> Iterator[StagedCommit]:
         commits = read_staged(self._db)
@@ -92,24 +141,22 @@ class SqliteAudit:
 
     def indexes(self, keys: Sequence[bytes]) -> Mapping[bytes, int]:
         """Look keys up."""
-        found: dict[bytes, int] = {}
-        with self._asking():
-            for key in keys:
-                row = self._db.execute(_FIND, (key,)).fetchone()
-                if row is not None:
-                    found[key] = row[0]
+        self._check_keys()
+        found = {key: self._recent[key] for key in keys if key in self._recent}
+        for run in self._runs:
+            found |= {key: index for key in keys if (index := run.find(key)) is not None}
         return found
 
-    def count_keys(self, size: int) -> tuple[int, int]:
-        """Count the rows below `size`, and those beyond the head of this very moment."""
-        with self._asking():
-            below, beyond = self._db.execute(_COUNT, (size,)).fetchone()
-        return below, beyond
+    def rows(self) -> Iterator[tuple[bytes, int]]:
+        """Read every key with its index, in no order."""
+        self._check_keys()
+        for run in self._runs:
+            yield from run.rows()
+        yield from self._recent.items()
 
-    def keys_after(self, key: bytes, limit: int) -> Sequence[tuple[bytes, int]]:
-        """Read rows in the order of their keys."""
-        with self._asking():
-            return self._db.execute(_KEYS, (key, limit)).fetchall()
+    def _check_keys(self) -> None:
+        if self._keys_failure:
+            raise StorageFailed(f"{self._path.name}: {self._keys_failure}")
 
     def time_of(self, index: int) -> int:
         """Tell the time of an entry's commit; raises `NotFound`."""
