@@ -3,23 +3,25 @@
 import asyncio
 import hashlib
 import itertools
+import random
 import threading
 from datetime import UTC, datetime
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from tests.support.small_log import SmallLog
+from tests.support.small_log import SmallLog, tree_hash
 
 from hallmark.adapters.storage.filesystem import FileObjectStore
 from hallmark.adapters.storage.memory import MemoryHeadStore, MemoryObjectStore
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
-from hallmark.core.merkle import leaf_hash, verify_inclusion
+from hallmark.core.merkle import leaf_hash, verify_consistency, verify_inclusion
 from hallmark.core.tiles import TileId
 from hallmark.errors import Conflict, Frozen, InvalidProof, MalformedInput, NotFound, Overloaded, TrustError
 from hallmark.ports import Appended, StorageFailed
 from hallmark.tiledlog.commit import fixed_leaf
 from hallmark.tiledlog.log import freeze_log
+from hallmark.tiledlog.objects import PublishedTiles
 from hallmark.tiledlog.sequencer import QueueLimits
 
 
@@ -67,6 +69,47 @@ def test_reads_lay_new_commits_over_published_tiles(log):
     log.publisher.publish()
     log.append(*leaves[250:])
     log.check(leaves)
+
+
+def test_proofs_hold_at_any_size_and_between_any_two(log):
+    leaves = leaves_of(600)
+    hashes = [leaf_hash(leaf) for leaf in leaves]
+    log.append(*leaves[:530])
+    log.publisher.publish()
+    log.append(*leaves[530:])
+    chance = random.Random(600)
+    pairs = [(chance.randrange(1, 601), chance.randrange(1, 601)) for _ in range(60)]
+    for smaller, larger in [(1, 1), (256, 512), (512, 513), (530, 600), (600, 600), *map(sorted, pairs)]:
+        root = tree_hash(hashes[:larger])
+        assert log.reader.root(larger) == root
+        for index in {0, smaller - 1, larger - 1, chance.randrange(larger)}:
+            proof = log.reader.inclusion_proof(index, larger)
+            verify_inclusion(hashes[index], index, larger, proof, root)
+        proof = log.reader.consistency_proof(smaller, larger)
+        verify_consistency(smaller, tree_hash(hashes[:smaller]), larger, root, proof)
+    for asked in (lambda: log.reader.inclusion_proof(0, 601), lambda: log.reader.consistency_proof(1, 601)):
+        with pytest.raises(NotFound):
+            asked()
+
+
+def test_the_memory_of_a_reader_is_bounded_in_tiles(tmp_path):
+    objects = CountedObjects()
+    tiles = PublishedTiles(objects, "entries", max_tiles=4)
+    for index in (0, 1, 2, 3, 0, 4, 0, 1):  # 1 is the one that was not asked for the longest
+        tiles.read(TileId(0, index))
+    assert objects.read == [f"tile/0/00{index}" for index in (0, 1, 2, 3, 4, 1)]
+    assert len(tiles._full) == 4
+
+
+class CountedObjects:
+    """Full tiles without end, which tell what was read."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def get(self, path: str) -> bytes:
+        self.read.append(path)
+        return bytes(8192)
 
 
 def test_a_duplicate_is_answered_with_its_first_place_across_restarts(log):
