@@ -61,7 +61,11 @@ class Publisher:
             pass
 
     def publish(self) -> bool:
-        """Publish what was committed since the last pass, as far as one goes; say whether there was any."""
+        """Publish what was committed since the last pass, as far as one goes; say whether that left any.
+
+        What is committed meanwhile waits for the next pass: under load a publisher that went on at once
+        would write the right edge of the tree, and sync it, for every few entries.
+        """
         head, staged = self._store.snapshot(MAX_PASS_ENTRIES)
         if not staged:
             if head.checkpoint != self._published:
@@ -73,7 +77,7 @@ class Publisher:
         self._write_checkpoint(view)
         self._store.set_applied(target.size, view.edge)
         self._collect_partials(head.applied, target.size)
-        return True
+        return target.checkpoint != head.checkpoint
 
     def _view(self, target: LogHead, staged: Sequence[StagedCommit]) -> LogView:
         tiles = PublishedTiles(self._objects, self._format.folder, max_tiles=64)
