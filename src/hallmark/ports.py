@@ -3,7 +3,8 @@
 Each protocol's paragraph is its contract: an adapter that breaks it breaks the promises of the logs.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Final, Protocol
@@ -52,14 +53,16 @@ class Appended(msgspec.Struct, frozen=True):
 class LogAppender(Protocol):
     """The writing side of a log.
 
-    When the returned awaitable is done, the entry is durable, and whoever was answered finds it through the
+    When the returned future is done, the entry is durable, and whoever was answered finds it through the
     reading side of every process of the instance. Equal dedup keys name one entry, over the whole log and for
     ever. Raises `Overloaded` at once when the queue is full, and `Frozen` when the log takes no more entries.
     An exception says nothing about whether the entry stands in the log: submit again, dedup sorts it out.
     """
 
-    def append(self, dedup_key: bytes, finalize: Finalize, *, size: int = 4096) -> Awaitable[Appended]:
+    def append(self, dedup_key: bytes, finalize: Finalize, *, size: int = 4096) -> "asyncio.Future[Appended]":
         """Append an entry unless the log has it; `size` says about how many bytes wait with it.
+
+        Whoever does not want to wait any longer may end the future.
 
         Raises `ValueError` for a key of another size than `DEDUP_KEY_SIZE`.
         """

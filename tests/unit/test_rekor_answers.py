@@ -437,8 +437,10 @@ class _Broken:
     def __init__(self, error):
         self._error = error
 
-    async def append(self, *_arguments, **_options):
-        raise self._error
+    def append(self, *_arguments, **_options):
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(self._error)
+        return future
 
 
 def test_a_proof_that_does_not_hold_is_a_failure_of_the_log_and_counted(rekor):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from binascii import b2a_base64
 from typing import Final
 
 import msgspec
@@ -91,6 +92,8 @@ class EntryPrinter:
 
     def __init__(self, log_id: bytes) -> None:
         key_id = base64.b64encode(log_id).decode("ascii")
+        self._checkpoint = b""
+        self._envelope = b""
         self._middle = {
             kind: (
                 f'","logId":{{"keyId":"{key_id}"}},"kindVersion":{{"kind":"{kind}","version":"{VERSION}"}},'
@@ -102,7 +105,7 @@ class EntryPrinter:
     def print(self, entry: Appended) -> bytes:
         """Print an entry that is no duplicate."""
         index = str(entry.index).encode()
-        hashes = b",".join(b'"' + base64.b64encode(item) + b'"' for item in entry.proof)
+        hashes = b",".join([b'"' + b2a_base64(item, newline=False) + b'"' for item in entry.proof])
         return b"".join(
             (
                 b'{"logIndex":"',
@@ -110,15 +113,22 @@ class EntryPrinter:
                 self._middle[kind_of_leaf(entry.leaf)],
                 index,
                 b'","rootHash":"',
-                base64.b64encode(entry.root),
+                b2a_base64(entry.root, newline=False),
                 b'","treeSize":"',
                 str(entry.tree_size).encode(),
                 b'","hashes":[',
                 hashes,
                 b'],"checkpoint":{"envelope":',
-                json.dumps(entry.checkpoint.decode(), ensure_ascii=False).encode(),
+                self._print_envelope(entry.checkpoint),
                 b'}},"canonicalizedBody":"',
-                base64.b64encode(entry.leaf),
+                b2a_base64(entry.leaf, newline=False),
                 b'"}',
             )
         )
+
+    def _print_envelope(self, checkpoint: bytes) -> bytes:
+        """Print a checkpoint once for all entries of its commit, which are answered one after another."""
+        if checkpoint != self._checkpoint:
+            self._envelope = json.dumps(checkpoint.decode(), ensure_ascii=False).encode()
+            self._checkpoint = checkpoint
+        return self._envelope

@@ -14,7 +14,7 @@ from hallmark.tlog.creation import EntryCreator
 from hallmark.tlog.metrics import TlogMetrics
 from hallmark.tlog.requests import EntryRequest, parse_create_entry
 from hallmark.tlog.service import TlogService
-from hallmark.web.asgi import App, BodyBudget, Receive, Scope, Send, read_body, respond
+from hallmark.web.asgi import App, BodyBudget, Receive, Scope, Send, content_length, read_body, respond
 from hallmark.web.log_reads import read_routes
 from hallmark.web.problems import grpc_problem
 
@@ -71,7 +71,7 @@ class _CreateEntry:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         try:
-            appended = await self._creator.create(partial(self._read, receive))
+            appended = await self._creator.create(partial(self._read, scope, receive))
         except Refused as refused:
             status = await _refuse(send, refused.answer)
         else:
@@ -82,10 +82,14 @@ class _CreateEntry:
                 await respond(send, 201, self._printer.print(appended))
         self._metrics.count(scope, status, time.perf_counter() - began)
 
-    async def _read(self, receive: Receive) -> EntryRequest:
+    async def _read(self, scope: Scope, receive: Receive) -> EntryRequest:
         config = self._config
         body = await read_body(
-            receive, config.max_body_bytes, budget=self._budget, seconds=config.body_timeout
+            receive,
+            config.max_body_bytes,
+            budget=self._budget,
+            seconds=config.body_timeout,
+            announced=content_length(scope),
         )
         return parse_create_entry(body)
 

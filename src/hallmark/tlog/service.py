@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable
 from typing import Final
 
 import msgspec
@@ -62,7 +61,7 @@ class TlogService:
             await asyncio.sleep(0)
         return check.entry().to_bytes()
 
-    def append(self, entry: CheckedEntry) -> Awaitable[Appended]:
+    def append(self, entry: CheckedEntry) -> "asyncio.Future[Appended]":
         """Append a checked entry; see `LogAppender.append`."""
         return self._log.append(entry.dedup_key, entry.finalize, size=entry.size)
 

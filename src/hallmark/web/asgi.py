@@ -42,8 +42,12 @@ async def read_body(
     *,
     budget: BodyBudget | None = None,
     seconds: float = _BODY_SECONDS,
+    announced: int | None = None,
 ) -> bytes:
     """Read the request's body.
+
+    `announced` is its Content-Length, if it has one: a body that arrives whole in the first piece then needs
+    no second word from the server that nothing follows.
 
     Raises `MalformedInput` (`body_too_large`) once it passes the bound, (`body_too_slow`) where it does not
     arrive in time, or (`body_cut`) where the client leaves before its end, and `Overloaded` where the budget
@@ -51,7 +55,8 @@ async def read_body(
     """
     message = await _receive(receive)
     body: bytes = message.get("body", b"")
-    if not message.get("more_body", False) and len(body) <= max_body_bytes:
+    whole = not message.get("more_body", False) or len(body) == announced
+    if whole and len(body) <= max_body_bytes:
         return body
     rest = _Rest(receive, max_body_bytes, budget or BodyBudget())
     try:
@@ -113,6 +118,12 @@ async def respond(
     fixed = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), *headers]
     await send({"type": "http.response.start", "status": status, "headers": fixed})
     await send({"type": "http.response.body", "body": body})
+
+
+def content_length(scope: Scope) -> int | None:
+    """Read the Content-Length of a request; the server has checked it against the body already."""
+    value = header(scope, b"content-length")
+    return int(value) if value is not None and value.isdigit() else None
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:
