@@ -234,6 +234,10 @@ class ObjectStore(Protocol):
         """Replace an object, atomically and durably."""
         ...
 
+    def discard_unfinished(self) -> None:
+        """Delete what a writer that died was writing; for the one writer, before it writes."""
+        ...
+
     def names(self, folder: str) -> tuple[str, ...]:
         """List the objects that stand directly in a folder; none where there is no folder."""
         ...

@@ -57,7 +57,23 @@ def test_files_leave_nothing_beside_them(tmp_path):
     objects = FileObjectStore(tmp_path)
     objects.put("a", b"1")
     objects.replace("a", b"2")
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    objects.sync()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "a"]
+
+
+def test_what_a_dead_writer_left_unfinished_is_discarded_and_nothing_else(objects):
+    objects.discard_unfinished()
+    objects.put("tile/0/000.p/1", b"one")
+    objects.discard_unfinished()
+    assert objects.get("tile/0/000.p/1") == b"one"
+
+
+def test_unfinished_files_are_deleted(tmp_path):
+    objects = FileObjectStore(tmp_path)
+    objects.put("tile/0/000.p/1", b"one")
+    (tmp_path / ".unfinished" / "4711-1").write_bytes(b"torn")
+    objects.discard_unfinished()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "tile/0/000.p/1"]
 
 
 def open_files() -> int:

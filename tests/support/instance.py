@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 HALLMARK = [sys.executable, "-m", "hallmark.cli.main"]
@@ -22,6 +23,7 @@ class RunningInstance:
         *options: str,
         listen: str | None = "127.0.0.1:0",
         file_bytes: int | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.root = root
         self.home = home
@@ -30,7 +32,7 @@ class RunningInstance:
         log = (home / "up.log").open("ab")
         self.process = subprocess.Popen(
             [*_limited(file_bytes), *HALLMARK, "up", "--data", str(root), *listening, *options],
-            env=self.environment,
+            env={**self.environment, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

@@ -89,6 +89,7 @@ class Mirror:
         """
         new, old = self._verify(note), self._own_checkpoint()
         self._check_extends(old, new)
+        self._objects.discard_unfinished()
         if new.size > old.size:
             with ThreadPoolExecutor(_FETCHERS, thread_name_prefix="mirror") as pool:
                 try:

@@ -53,6 +53,7 @@ class Publisher:
         Refuses a log whose published checkpoint is ahead of its head or inconsistent with it: the database
         was restored from an older copy or damaged, and to go on would fork the log.
         """
+        self._objects.discard_unfinished()
         head = self._store.head()
         published = self._read_published()
         if published:

@@ -1,10 +1,19 @@
-"""Objects as files below one directory, as any static web server can serve them (`ports.ObjectStore`)."""
+"""Objects as files below one directory, as any static web server can serve them (`ports.ObjectStore`).
+
+What is being written stands in a folder of its own, `.unfinished`, so that nothing has to be searched for
+what a writer that died has left.
+"""
 
 import os
+import threading
 from pathlib import Path
+from typing import Final
 
+from hallmark.durable_files import sync_folder, write_all
 from hallmark.errors import NotFound
 from hallmark.ports import StorageFailed
+
+_UNFINISHED: Final = ".unfinished"
 
 
 class FileObjectStore:
@@ -12,6 +21,7 @@ class FileObjectStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._unfinished = root / _UNFINISHED
         self._unsynced: dict[Path, int] = {}
         self._folders: set[Path] = set()
 
@@ -23,16 +33,17 @@ class FileObjectStore:
             raise NotFound(f"there is no object {path}") from None
 
     def put(self, path: str, data: bytes) -> None:
-        """Write a file beside its place and rename it; its descriptor stays open for the sync.
+        """Write a file elsewhere and rename it; its descriptor stays open for the sync.
 
         One descriptor for each object: on a full disk the same objects are tried again and again.
         """
         target = self._root / path
         self._make_folder(target.parent)
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        self._unfinished.mkdir(exist_ok=True)
+        beside = self._unfinished / f"{os.getpid()}-{threading.get_ident()}"
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
-            _write_all(descriptor, data)
+            write_all(descriptor, data)
             beside.rename(target)
         except BaseException:
             os.close(descriptor)
@@ -50,7 +61,7 @@ class FileObjectStore:
             for descriptor in self._unsynced.values():
                 os.fsync(descriptor)
             for folder in self._folders:
-                _sync_folder(folder)
+                sync_folder(folder)
         except OSError as error:
             raise StorageFailed(f"{self._root}: {error}") from error
         finally:
@@ -63,6 +74,13 @@ class FileObjectStore:
         """Replace a file, durably."""
         self.put(path, data)
         self.sync()
+
+    def discard_unfinished(self) -> None:
+        """Delete files that were not given their names by a process that is gone."""
+        if self._unfinished.is_dir():
+            for path in self._unfinished.iterdir():
+                if not _is_other_process(path.name.partition("-")[0]):
+                    path.unlink(missing_ok=True)
 
     def names(self, folder: str) -> tuple[str, ...]:
         """List the files of a folder."""
@@ -87,15 +105,6 @@ class FileObjectStore:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _is_other_process(number: str) -> bool:
+    """Say whether another process of this number runs: two may copy one log to one place."""
+    return number.isdigit() and int(number) != os.getpid() and Path(f"/proc/{number}").exists()

@@ -40,6 +40,9 @@ class MemoryObjectStore:
         """Replace one object durably; others stay as durable as they were."""
         self._objects[path] = self._durable[path] = data
 
+    def discard_unfinished(self) -> None:
+        """Do nothing: an object in memory is there or not."""
+
     def names(self, folder: str) -> tuple[str, ...]:
         """List the objects directly in a folder."""
         prefix = f"{folder}/"

@@ -1,0 +1,155 @@
+"""Disks that are full, read-only or gone, clocks that go back: a whole instance on a real file system."""
+
+import base64
+import json
+import random
+import subprocess
+import time
+
+import pytest
+import urllib3
+from bench.entry_bodies import certificate_request
+from tests.support.instance import HALLMARK, RunningInstance
+from tests.support.load import Load, check_log, entry_request
+from tests.support.small_disk import SmallDisk
+from tests.support.stepped_clock import SteppedClock
+
+from hallmark.core.trusted_root import parse_trusted_root
+
+pytestmark = pytest.mark.torment
+
+PATIENCE = 60.0
+EMAIL = "alice@example.com"
+http = urllib3.PoolManager(retries=False, timeout=30)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    small = SmallDisk(tmp_path, 64)
+    yield small
+    small.unmount()
+
+
+def log_key(instance):
+    return parse_trusted_root((instance.client / "trusted_root.json").read_bytes()).tlogs[0].key
+
+
+def start(disk, tmp_path, *, first: bool = False) -> RunningInstance:
+    listen = "127.0.0.1:0" if first else None
+    return RunningInstance(disk.path / "data", tmp_path, "--workers", "2", listen=listen)
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def check_sound(instance, answers) -> None:
+    """Every answer holds, the instance ends in order, and its logs are sound."""
+    check_log(instance.base_url, log_key(instance), answers)
+    assert instance.stop() == 0
+    instance.run("log", "fsck", "--data", str(instance.root))
+
+
+def test_a_full_disk_refuses_entries_serves_reads_and_goes_on_when_there_is_room(disk, tmp_path):
+    instance = start(disk, tmp_path, first=True)
+    load = Load(instance.base_url)
+    wait_until(lambda: len(load.answers) > 50)
+    ballast = disk.path / "ballast"
+    with ballast.open("wb") as file:
+        while disk.free_bytes() > 0:
+            try:
+                file.write(bytes(min(disk.free_bytes(), 1 << 20) or 1))
+                file.flush()
+            except OSError:
+                break
+    wait_until(lambda: 503 in load.other)
+    refused = http.request("POST", f"{instance.base_url}/api/v2/log/entries", body=entry_request())
+    assert (refused.status, refused.headers["retry-after"]) == (503, "30")
+    assert refused.json()["details"][0]["reason"] == "STORAGE_FULL"
+    assert http.request("GET", f"{instance.base_url}/checkpoint").status == 200
+    index = load.answers[-1]["logIndex"]
+    assert http.request("GET", f"{instance.base_url}/api/v2/log/entries/{index}").status == 200
+    ballast.unlink()
+    before = len(load.answers)
+    wait_until(lambda: len(load.answers) > before + 50)
+    answers = load.stop()
+    assert load.other == {503}
+    check_sound(instance, answers)
+
+
+def test_a_disk_that_goes_away_under_load_ends_the_log_and_loses_no_answer(disk, tmp_path):
+    """What was not synced is really gone here: the file system never writes it."""
+    answers: list[dict] = []
+    instance = start(disk, tmp_path, first=True)
+    key = log_key(instance)
+    for _ in range(4):
+        load = Load(instance.base_url)
+        wait_until(lambda load=load: len(load.answers) > 20)
+        time.sleep(random.uniform(0.0, 0.4))
+        disk.cut_power()
+        time.sleep(0.5)
+        answers += load.stop()
+        instance.kill()
+        disk.unmount()
+        disk.mount()
+        instance = start(disk, tmp_path)
+        check_log(instance.base_url, key, answers)
+    assert "disk I/O error" in (tmp_path / "up.log").read_text()
+    check_sound(instance, answers)
+
+
+def test_a_read_only_disk_is_named_at_the_start_and_nothing_is_lost(disk, tmp_path):
+    instance = start(disk, tmp_path, first=True)
+    load = Load(instance.base_url)
+    wait_until(lambda: len(load.answers) > 20)
+    answers = load.stop()
+    assert instance.stop() == 0
+    disk.unmount()
+    disk.mount("loop,ro")
+    refused = subprocess.run(
+        [*HALLMARK, "up", "--data", str(instance.root)],
+        env=instance.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert refused.returncode == 2
+    assert "Read-only file system" in refused.stderr
+    assert "hint: " in refused.stderr
+    disk.unmount()
+    disk.mount()
+    check_sound(start(disk, tmp_path), answers)
+
+
+def test_a_clock_that_steps_back_an_hour_stops_nothing_and_no_time_goes_back(tmp_path):
+    clock = SteppedClock(tmp_path)
+    instance = RunningInstance(tmp_path / "data", tmp_path, "--workers", "2", environment=clock.environment)
+    load = Load(instance.base_url)
+    wait_until(lambda: len(load.answers) > 50)
+    issue(instance)
+    before = server_time(instance)
+    clock.step(-3600)
+    assert server_time(instance) < before - 3000
+    answered = len(load.answers)
+    wait_until(lambda: len(load.answers) > answered + 50)
+    issue(instance)
+    answers = load.stop()
+    assert load.other == set()
+    check_sound(instance, answers)  # fsck tells of a commit of either log that is not later than the last
+
+
+def issue(instance) -> None:
+    """Get a certificate, and so an entry in the certificate transparency log."""
+    body = certificate_request(instance.token(EMAIL), EMAIL)
+    answer = http.request("POST", f"{instance.base_url}/api/v2/signingCert", body=body)
+    assert answer.status == 200, answer.data
+
+
+def server_time(instance) -> int:
+    """The clock of the instance, in seconds, as a token of its issuer tells it."""
+    payload = instance.token(EMAIL).split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(payload + "=="))["iat"]
