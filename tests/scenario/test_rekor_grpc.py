@@ -2,15 +2,21 @@
 
 import asyncio
 import base64
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.support.rekor import RekorLog, changed, dsse, hashedrekord
 
 pytest.importorskip("grpc_reflection", reason="the grpc extra is not installed")
 
 import grpc
 from google.api.httpbody_pb2 import HttpBody
-from google.protobuf import json_format
+from google.protobuf import descriptor_pb2, json_format
 from google.protobuf.empty_pb2 import Empty
 from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
@@ -43,15 +49,17 @@ class Client:
         )
 
 
-def serve(log, talk):
+def serve(log, talk, *, tls=None, credentials=None):
     """Serve the log while `talk(client)` runs; returns what that returns."""
 
     async def run():
         with log:
-            server = GrpcServer(log.service, log.metrics, "127.0.0.1:0")
+            server = GrpcServer(log.service, log.metrics, "127.0.0.1:0", tls=tls)
             await server.start()
+            address = f"127.0.0.1:{server.port}"
+            secure = credentials and aio.secure_channel(address, credentials)
             try:
-                async with aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+                async with secure or aio.insecure_channel(address) as channel:
                     return await asyncio.wait_for(talk(Client(channel)), 30)
             finally:
                 await server.stop()
@@ -221,3 +229,92 @@ def test_tells_its_health_and_describes_itself():
     states, listed = serve(RekorLog(), talk)
     assert states == [health_pb2.HealthCheckResponse.SERVING] * 2
     assert set(listed) >= {SERVICE, "grpc.health.v1.Health"}
+
+
+def test_serves_over_tls_with_the_certificate_it_is_given():
+    key, certificate = tls_files()
+    credentials = grpc.ssl_channel_credentials(certificate)
+
+    async def talk(client):
+        return await client.create_entry(message_of(hashedrekord()))
+
+    created = serve(RekorLog(), talk, tls=(key, certificate), credentials=credentials)
+    assert created.log_index == 0
+
+    async def fail(client):
+        return await refused(client.create_entry(message_of(hashedrekord()), timeout=10))
+
+    assert serve(RekorLog(), fail, tls=(key, certificate)).code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_call_is_described_as_the_unary_one_it_is():
+    async def talk(client):
+        stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)
+        asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE)
+        return [
+            descriptor_pb2.FileDescriptorProto.FromString(file)
+            async for answer in stub.ServerReflectionInfo(iter([asked]))
+            for file in answer.file_descriptor_response.file_descriptor_proto
+        ]
+
+    (file,) = (item for item in serve(RekorLog(), talk) if item.service)
+    methods = {method.name: method.client_streaming for method in file.service[0].method}
+    assert methods["CreateEntry"] is False
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff", b"\x0a\x05"])
+def test_bytes_that_are_no_message_are_refused_as_such(data):
+    async def talk(client):
+        create = client.channel.unary_unary(f"/{SERVICE}/CreateEntry")
+        return await refused(create(data))
+
+    assert serve(RekorLog(), talk).code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_only_so_many_messages_arrive_at_one_time_and_the_others_get_their_turn():
+    """A client that begins a message and stalls holds a place for as long as a body may take, no longer."""
+    config = TlogConfig(max_body_bytes_in_flight=8 * 1024 * 1024, body_timeout=0.5)  # two places
+
+    async def talk(client):
+        create = f"/{SERVICE}/CreateEntry"
+        stalled = [client.channel.stream_unary(create)() for _ in range(2)]
+        for call in stalled:
+            await call.wait_for_connection()
+        created = await client.create_entry(message_of(hashedrekord()), timeout=20)
+        return created, [await refused(call) for call in stalled]
+
+    created, errors = serve(RekorLog(config), talk)
+    assert created.log_index == 0
+    assert [error.code() for error in errors] == [grpc.StatusCode.INVALID_ARGUMENT] * 2
+
+
+def test_where_every_place_is_taken_for_long_a_call_is_told_to_come_back():
+    config = TlogConfig(max_body_bytes_in_flight=4 * 1024 * 1024, body_timeout=0.6, append_timeout=0.1)
+
+    async def talk(client):
+        stalled = [client.channel.stream_unary(f"/{SERVICE}/CreateEntry")() for _ in range(3)]
+        return [(await refused(call)).code() for call in stalled]
+
+    codes = serve(RekorLog(config), talk)
+    assert grpc.StatusCode.UNAVAILABLE in codes
+    assert grpc.StatusCode.INVALID_ARGUMENT in codes
+
+
+def tls_files():
+    """A key and a certificate for 127.0.0.1, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "log")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, SHA256())
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pem, certificate.public_bytes(Encoding.PEM)

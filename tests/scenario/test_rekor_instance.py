@@ -84,28 +84,59 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def test_an_instance_serves_its_log_over_grpc_where_it_is_told_to(tmp_path, pool):
+def create_over_grpc(address: str, *, wait: bool = False):
+    """Add an entry over gRPC; with `wait`, once somebody serves there."""
     grpc = pytest.importorskip("grpc", reason="the grpc extra is not installed")
     from google.protobuf import json_format
 
     from hallmark.tlog.grpc.rekor_v2_pb2 import CreateEntryRequest
     from hallmark.tlog.grpc.sigstore_rekor_pb2 import TransparencyLogEntry
 
+    with grpc.insecure_channel(address) as channel:
+        create = channel.unary_unary(
+            "/dev.sigstore.rekor.v2.Rekor/CreateEntry",
+            request_serializer=CreateEntryRequest.SerializeToString,
+            response_deserializer=TransparencyLogEntry.FromString,
+        )
+        request = json_format.ParseDict(hashedrekord(), CreateEntryRequest())
+        return create(request, timeout=30, wait_for_ready=wait)
+
+
+def test_an_instance_serves_its_log_over_grpc_where_it_is_told_to(tmp_path, pool):
     address = f"127.0.0.1:{free_port()}"
     instance = RunningInstance(tmp_path / "data", tmp_path, "--workers", "2", "--grpc-listen", address)
     try:
-        with grpc.insecure_channel(address) as channel:
-            create = channel.unary_unary(
-                "/dev.sigstore.rekor.v2.Rekor/CreateEntry",
-                request_serializer=CreateEntryRequest.SerializeToString,
-                response_deserializer=TransparencyLogEntry.FromString,
-            )
-            created = create(json_format.ParseDict(hashedrekord(), CreateEntryRequest()), timeout=30)
+        created = create_over_grpc(address)
         found = pool.request("GET", f"{instance.base_url}/api/v2/log/entries/{created.log_index}").json()
         assert base64.b64decode(found["canonicalizedBody"]) == created.canonicalized_body
     finally:
         pool.clear()
         assert instance.stop() == 0
+
+
+def test_a_shard_that_is_opened_meanwhile_is_served_over_grpc_on_the_next_port(tmp_path, pool):
+    port = free_port()
+    while not is_free(port + 1):
+        port = free_port()
+    listen = f"127.0.0.1:{port}"
+    instance = RunningInstance(tmp_path / "data", tmp_path, "--workers", "2", "--grpc-listen", listen)
+    try:
+        first = create_over_grpc(listen)
+        instance.run("log", "rotate", "--data", str(instance.root))
+        second = create_over_grpc(f"127.0.0.1:{port + 1}", wait=True)
+        assert second.log_id.key_id != first.log_id.key_id
+        found = pool.request("GET", f"{instance.base_url}/shards/2/api/v2/log/entries/{second.log_index}")
+        assert base64.b64decode(found.json()["canonicalizedBody"]) == second.canonicalized_body
+        assert create_over_grpc(listen).log_id == first.log_id  # until it is frozen
+    finally:
+        pool.clear()
+        assert instance.stop() == 0
+    assert "Traceback" not in (tmp_path / "up.log").read_text()
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def test_whoever_is_in_the_log_was_answered_when_the_instance_ends_under_load(tmp_path):

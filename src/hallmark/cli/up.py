@@ -44,6 +44,9 @@ def default_directory() -> Path:
     type=click.Choice(["strict", "fail-open", "off"]),
     help="Without a quorum: publish no checkpoint (strict, the default), or one without it.",
 )
+@click.option(
+    "--config", type=PATH, metavar="FILE", help="Settings of the log and of gRPC (TOML), for this start."
+)
 @click.option("--grpc-listen", metavar="HOST:PORT", help="Where to serve the log over gRPC too (an extra).")
 @json_option
 def command(
@@ -54,6 +57,7 @@ def command(
     workers: int,
     witness_policy: Path | None,
     witness_mode: str | None,
+    config: Path | None,
     grpc_listen: str | None,
     as_json: bool,
 ) -> None:
@@ -64,8 +68,12 @@ def command(
     from hallmark.client.files import read_file
     from hallmark.core.witness_policy import MAX_POLICY_BYTES
     from hallmark.instance.run import Options, run_instance
+    from hallmark.wiring.settings import MAX_SETTINGS_BYTES, Settings, parse_settings
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    settings = Settings()
+    if config is not None:
+        settings = parse_settings(read_file(config, max_bytes=MAX_SETTINGS_BYTES), config)
+    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     root = data or default_directory()
     options = Options(
         root=root,
@@ -75,6 +83,7 @@ def command(
         witness_policy=read_file(witness_policy, max_bytes=MAX_POLICY_BYTES) if witness_policy else None,
         witness_mode=witness_mode,
         grpc_listen=grpc_listen,
+        settings=settings,
     )
     run_instance(options, _announce_json if as_json else _announce)
 

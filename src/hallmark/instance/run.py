@@ -26,6 +26,7 @@ from hallmark.instance.supervisor import Supervisor
 from hallmark.wiring.create import create_instance
 from hallmark.wiring.layout import VERSION, InstanceFile, Layout
 from hallmark.wiring.publishing import Publishing
+from hallmark.wiring.settings import Settings
 from hallmark.wiring.shards import open_tlog
 from hallmark.wiring.witnessing import change_setting
 
@@ -39,7 +40,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What `hallmark up` was told; None stands for what was not given.
 
     `witness_policy` is the content of the file; `witness_mode` is `strict`, `fail-open` or `off`;
-    `grpc_listen` serves the log over gRPC too.
+    `grpc_listen` serves the log over gRPC too, in the place of what `settings` say.
     """
 
     root: Path
@@ -49,6 +50,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     witness_policy: bytes | None = None
     witness_mode: str | None = None
     grpc_listen: str | None = None
+    settings: Settings = Settings()
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -71,9 +73,9 @@ def run_instance(options: Options, announce: Callable[[Running], None]) -> None:
     with locked_directory(options.root) as layout:
         new = is_new(layout)
         instance, reservation = _reserve(options, None if new else layout.read_instance())
-        grpc = _reserve_grpc(options.grpc_listen)
+        grpc = _reserve_grpc(options.grpc_listen or options.settings.grpc.listen)
         address = "" if grpc is None else grpc.address.netloc
-        supervisor = Supervisor(layout.root, options.workers, grpc_address=address)
+        supervisor = Supervisor(layout.root, options.workers, grpc_address=address, settings=options.settings)
         try:
             if new:
                 create_instance(layout, instance, now=datetime.now(UTC))

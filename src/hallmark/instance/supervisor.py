@@ -20,6 +20,7 @@ import msgspec
 
 from hallmark.errors import ConfigurationError, HallmarkError, RemoteError
 from hallmark.web.metrics import shared_memory
+from hallmark.wiring.settings import Settings
 
 logger = logging.getLogger("hallmark.instance")
 
@@ -35,7 +36,7 @@ _LONGEST_PAUSE: Final = 5.0
 
 
 class WorkerTask(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is told: the instance's directory, its number, where to count and to serve gRPC.
+    """What a worker is told: the instance's directory, its number, where to count, how and where to serve.
 
     `metrics_memory` is a file descriptor; `grpc_address` is `HOST:PORT`, or empty.
     """
@@ -44,6 +45,7 @@ class WorkerTask(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     metrics_memory: int
     grpc_address: str = ""
+    settings: Settings = Settings()
 
 
 class Worker:
@@ -124,14 +126,17 @@ class Worker:
 class Supervisor:
     """Runs `count` workers on one directory until `stopping` says to end."""
 
-    def __init__(self, root: Path, count: int, *, grpc_address: str = "") -> None:
-        memory = shared_memory(count)
-        self._workers = [
-            Worker(
-                WorkerTask(root=str(root), number=number, metrics_memory=memory, grpc_address=grpc_address)
-            )
-            for number in range(count)
-        ]
+    def __init__(
+        self, root: Path, count: int, *, grpc_address: str = "", settings: Settings | None = None
+    ) -> None:
+        task = WorkerTask(
+            root=str(root),
+            number=0,
+            metrics_memory=shared_memory(count),
+            grpc_address=grpc_address,
+            settings=settings or Settings(),
+        )
+        self._workers = [Worker(msgspec.structs.replace(task, number=number)) for number in range(count)]
         self._failures = 0
 
     def serve(self) -> None:

@@ -24,7 +24,7 @@ from hallmark.wiring.application import Application, Process, open_application
 from hallmark.wiring.layout import Layout
 
 if TYPE_CHECKING:
-    from hallmark.tlog.grpc.server import GrpcServer
+    from hallmark.wiring.rekor_grpc import GrpcServers
 
 _REFUSED: Final = 2
 _FAILED: Final = 70
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
     task = msgspec.json.decode(arguments[0], type=WorkerTask)
     lifeline, reports = int(arguments[1]), int(arguments[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # blocked by the parent already, see `supervisor.Worker`
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=task.settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("_granian").setLevel(logging.WARNING)
     raise_file_limit()
     if os.read(lifeline, len(GO)) != GO:
@@ -44,7 +44,9 @@ def main(arguments: list[str]) -> None:
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     try:
         process = Process(task.number, task.metrics_memory)
-        application = open_application(Layout(Path(task.root)), on_failure=_fail, process=process)
+        application = open_application(
+            Layout(Path(task.root)), on_failure=_fail, process=process, settings=task.settings
+        )
     except HallmarkError as error:
         say_refused(reports, error)
         sys.exit(_REFUSED)
@@ -55,7 +57,7 @@ def main(arguments: list[str]) -> None:
 async def _serve(application: Application, task: WorkerTask, reports: int) -> None:
     instance = application.instance
     application.start()
-    grpc = _open_grpc(application, task.grpc_address)
+    grpc = _open_grpc(application, task)
     for extra in grpc:
         await extra.start()
     await serve(
@@ -70,13 +72,13 @@ async def _serve(application: Application, task: WorkerTask, reports: int) -> No
     await asyncio.to_thread(application.stop)
 
 
-def _open_grpc(application: Application, address: str) -> Sequence["GrpcServer"]:
-    """Open the gRPC server where one is asked for: only then are its libraries imported."""
-    if not address:
+def _open_grpc(application: Application, task: WorkerTask) -> Sequence["GrpcServers"]:
+    """Open the gRPC servers where they are asked for: only then are their libraries imported."""
+    if not task.grpc_address:
         return ()
     module = importlib.import_module("hallmark.wiring.rekor_grpc")
-    server: GrpcServer = module.open_grpc(application, address)
-    return (server,)
+    servers: GrpcServers = module.open_grpc(application, task.grpc_address, task.settings.grpc)
+    return (servers,)
 
 
 async def _beat(reports: int) -> None:

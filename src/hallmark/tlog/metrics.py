@@ -135,11 +135,13 @@ class TlogMetrics:
         """Count a new entry."""
         self._new[kind].add()
 
-    def grpc_started(self, method: str, size: int) -> None:
-        """Count a gRPC call that begins with a message of `size` bytes."""
-        tally = self._grpc[method]
-        tally.started.add()
-        tally.size.observe(size)
+    def grpc_started(self, method: str) -> None:
+        """Count a gRPC call that has begun."""
+        self._grpc[method].started.add()
+
+    def grpc_received(self, method: str, size: int) -> None:
+        """Note the size of the message of a gRPC call, in bytes."""
+        self._grpc[method].size.observe(size)
 
     def grpc_handled(self, method: str, code: int) -> None:
         """Count a gRPC call that was answered with this code."""

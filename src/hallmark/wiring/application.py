@@ -1,7 +1,7 @@
 """The application of a worker: every service of the instance on one port."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -25,7 +25,7 @@ from hallmark.errors import ConfigurationError
 from hallmark.idp import http as idp_http
 from hallmark.idp.config import IdpConfig
 from hallmark.idp.service import IdentityProvider
-from hallmark.tiledlog.sequencer import Sequencer
+from hallmark.tiledlog.sequencer import QueueLimits, Sequencer
 from hallmark.tlog import http as tlog_http
 from hallmark.tlog.config import TlogConfig
 from hallmark.tlog.service import TlogService
@@ -44,6 +44,7 @@ from hallmark.wiring.description import CLIENT_FILES, description
 from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.logs import STATIC_CT, open_ctlog
 from hallmark.wiring.metrics import FAMILIES, InstanceMetrics, LogStates
+from hallmark.wiring.settings import Settings
 from hallmark.wiring.shards import FIRST, Shard, ShardTable, open_shard
 from hallmark.wiring.witnessing import open_witnessed
 
@@ -64,17 +65,15 @@ class Application:
         instance: InstanceFile,
         app: App,
         *,
-        tlog: TlogService,
         sequencers: Sequence[Sequencer],
         shards: "OpenShards",
         metrics: InstanceMetrics,
     ) -> None:
         self.instance = instance
-        self.tlog = tlog
         self.metrics = metrics
+        self.shards = shards
         self._app = app
         self._sequencers = sequencers
-        self._shards = shards
 
     def start(self) -> None:
         """Start the committing threads."""
@@ -85,25 +84,21 @@ class Application:
         """Commit what waits, then stop."""
         for sequencer in self._sequencers:
             sequencer.stop()
-        self._shards.stop()
+        self.shards.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        shard = self._shards.find(scope["path"]) if scope["type"] == "http" else None
+        shard = self.shards.find(scope["path"]) if scope["type"] == "http" else None
         await (shard or self._app)(scope, receive, send)
 
 
 class OpenShards:
-    """The later shards of the signature log, opened when they are first asked for."""
+    """The shards of the signature log; later ones are opened when they are first asked for."""
 
-    def __init__(
-        self, layout: Layout, instance: InstanceFile, on_failure: OnFailure, metrics: InstanceMetrics
-    ) -> None:
-        self._layout = layout
-        self._instance = instance
-        self._on_failure = on_failure
-        self._metrics = metrics
-        self._table = ShardTable(layout)
+    def __init__(self, opening: "TlogOpening", first: TlogService) -> None:
+        self._opening = opening
+        self._table = ShardTable(opening.layout)
+        self._services = {FIRST: first}
         self._apps: dict[str, App] = {}
         self._sequencers: list[Sequencer] = []
 
@@ -116,38 +111,52 @@ class OpenShards:
             shard = next((item for item in self._table.read() if str(item.number) == number), None)
             if shard is None or shard.number == FIRST:
                 return None
-            self._apps[number] = self._open(shard)
+            self._apps[number] = self._mount(shard)
         return self._apps[number]
+
+    def services(self) -> Mapping[int, TlogService]:
+        """Open every shard that there is now; gives their services by their numbers."""
+        for shard in self._table.read():
+            self._service(shard)
+        return self._services
 
     def stop(self) -> None:
         """Commit what waits, then stop."""
         for sequencer in self._sequencers:
             sequencer.stop()
 
-    def _open(self, shard: Shard) -> App:
-        service, sequencer = open_tlog_service(
-            self._layout, self._instance, shard, self._metrics, on_failure=self._on_failure
-        )
-        sequencer.start()
-        self._sequencers.append(sequencer)
-        rekor = self._metrics.rekor
+    def _service(self, shard: Shard) -> TlogService:
+        if shard.number not in self._services:
+            service, sequencer = self._opening.open(shard)
+            sequencer.start()
+            self._sequencers.append(sequencer)
+            self._services[shard.number] = service
+        return self._services[shard.number]
+
+    def _mount(self, shard: Shard) -> App:
+        service, rekor = self._service(shard), self._opening.metrics.rekor
         hot = {f"{shard.path}{path}": app for path, app in tlog_http.hot_routes(service, rekor).items()}
         return Dispatcher([Mount(shard.path, routes=tlog_http.routes(service, rekor))], hot)
 
 
-def open_tlog_service(
-    layout: Layout,
-    instance: InstanceFile,
-    shard: Shard,
-    metrics: InstanceMetrics,
-    *,
-    on_failure: OnFailure,
-) -> tuple[TlogService, Sequencer]:
-    """Open the service of one shard of the signature log, and its committing thread, not yet started."""
-    log, signer = open_shard(layout, instance, shard)
-    sequencer = log.sequencer(utc_now, on_failure, metrics.tlog)
-    reader = log.reader(open_witnessed(layout, log))
-    return TlogService(sequencer, reader, log_id=signer.log_id, config=TlogConfig()), sequencer
+class TlogOpening(msgspec.Struct, frozen=True):
+    """What it takes to open a shard of the signature log for serving."""
+
+    layout: Layout
+    instance: InstanceFile
+    metrics: InstanceMetrics
+    config: TlogConfig
+    on_failure: OnFailure
+
+    def open(self, shard: Shard) -> tuple[TlogService, Sequencer]:
+        """Open the shard's service, and its committing thread, not yet started."""
+        log, signer = open_shard(self.layout, self.instance, shard)
+        limits = QueueLimits(
+            max_entries=self.config.max_waiting_entries, max_bytes=self.config.max_waiting_bytes
+        )
+        sequencer = log.sequencer(utc_now, self.on_failure, self.metrics.tlog, limits)
+        reader = log.reader(open_witnessed(self.layout, log))
+        return TlogService(sequencer, reader, log_id=signer.log_id, config=self.config), sequencer
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -157,12 +166,19 @@ class Process(msgspec.Struct, frozen=True):
     metrics_memory: int | None = None
 
 
-def open_application(layout: Layout, *, on_failure: OnFailure, process: Process | None = None) -> Application:
+def open_application(
+    layout: Layout,
+    *,
+    on_failure: OnFailure,
+    process: Process | None = None,
+    settings: Settings | None = None,
+) -> Application:
     """Open every service of the instance in this directory; raises `ConfigurationError` for damaged state."""
     instance = layout.read_instance()
-    process = process or Process()
+    process, settings = process or Process(), settings or Settings()
     metrics = InstanceMetrics(Meter(FAMILIES, memory=process.metrics_memory, slot=process.slot))
-    parts = _Parts(layout, instance, on_failure, metrics)
+    opening = TlogOpening(layout, instance, metrics, settings.tlog, on_failure)
+    parts = _Parts(opening)
     tlog, tsa, idp = parts.tlog(), parts.tsa(), parts.idp()
     ctlog, ctlog_reads = parts.ctlog()
     ca = parts.ca(ctlog, idp)
@@ -183,13 +199,11 @@ def open_application(layout: Layout, *, on_failure: OnFailure, process: Process 
         Mount("/oidc", routes=idp_http.routes(idp)),
         Mount("/tuf", routes=tuf_http.routes(layout.tuf)),
     ]
-    shards = OpenShards(layout, instance, on_failure, metrics)
     return Application(
         instance,
         Dispatcher(routes, hot),
-        tlog=tlog,
         sequencers=parts.sequencers,
-        shards=shards,
+        shards=OpenShards(opening, tlog),
         metrics=metrics,
     )
 
@@ -197,25 +211,20 @@ def open_application(layout: Layout, *, on_failure: OnFailure, process: Process 
 class _Parts:
     """Constructs the services of one worker."""
 
-    def __init__(
-        self, layout: Layout, instance: InstanceFile, on_failure: OnFailure, metrics: InstanceMetrics
-    ) -> None:
-        self._layout = layout
-        self._instance = instance
-        self._on_failure = on_failure
-        self._metrics = metrics
+    def __init__(self, opening: TlogOpening) -> None:
+        self._opening = opening
+        self._layout = opening.layout
+        self._instance = opening.instance
         self.sequencers: list[Sequencer] = []
 
     def tlog(self) -> TlogService:
-        service, sequencer = open_tlog_service(
-            self._layout, self._instance, Shard(FIRST), self._metrics, on_failure=self._on_failure
-        )
+        service, sequencer = self._opening.open(Shard(FIRST))
         self.sequencers.append(sequencer)
         return service
 
     def ctlog(self) -> tuple[CtLog, list[BaseRoute]]:
         log, key = open_ctlog(self._layout, self._instance)
-        sequencer = log.sequencer(utc_now, self._on_failure, self._metrics.ctlog)
+        sequencer = log.sequencer(utc_now, self._opening.on_failure, self._opening.metrics.ctlog)
         self.sequencers.append(sequencer)
         service = CtLog(
             log=sequencer,

@@ -14,7 +14,7 @@ from hallmark.ports import CheckpointSigner, Clock
 from hallmark.tiledlog.publisher import Publisher
 from hallmark.tiledlog.reader import LogReader
 from hallmark.tiledlog.records import RecordFormat
-from hallmark.tiledlog.sequencer import CommitObserver, Sequencer
+from hallmark.tiledlog.sequencer import CommitObserver, QueueLimits, Sequencer
 from hallmark.tiledlog.witnessing import Cosigner, WitnessedCheckpoint
 from hallmark.wiring.layout import InstanceFile, Layout
 
@@ -43,10 +43,16 @@ class OpenLog(msgspec.Struct, frozen=True):
         return Publisher(store, self.objects(), self.signer, self.records, cosigner=cosigner), store
 
     def sequencer(
-        self, clock: Clock, on_failure: Callable[[BaseException], None], observer: CommitObserver
+        self,
+        clock: Clock,
+        on_failure: Callable[[BaseException], None],
+        observer: CommitObserver,
+        limits: QueueLimits | None = None,
     ) -> Sequencer:
         """Open the writing side."""
-        return Sequencer(self.store(), self.signer, clock, on_failure=on_failure, observer=observer)
+        return Sequencer(
+            self.store(), self.signer, clock, on_failure=on_failure, observer=observer, limits=limits
+        )
 
     def objects(self) -> FileObjectStore:
         """Open the published objects."""

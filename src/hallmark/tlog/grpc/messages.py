@@ -3,8 +3,10 @@
 from typing import Any
 
 from google.protobuf import any_pb2, json_format
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from hallmark.errors import MalformedInput
 from hallmark.ports import Appended
 from hallmark.tlog.answers import VERSION, Refusal, kind_of_leaf
 from hallmark.tlog.grpc.rekor_v2_pb2 import CreateEntryRequest
@@ -18,8 +20,15 @@ from hallmark.tlog.grpc.sigstore_rekor_pb2 import (
 from hallmark.tlog.requests import EntryRequest, parse_message
 
 
-def entry_request(message: CreateEntryRequest) -> EntryRequest:
-    """Read a request by the rules of its JSON mapping, so that both transports check the same things."""
+def entry_request(data: bytes) -> EntryRequest:
+    """Read a request by the rules of its JSON mapping, so that both transports check the same things.
+
+    Raises `MalformedInput`, also for bytes that are no message.
+    """
+    try:
+        message = CreateEntryRequest.FromString(data)
+    except DecodeError:
+        raise MalformedInput("the bytes are no CreateEntryRequest", code="malformed_json") from None
     fields: dict[str, Any] = json_format.MessageToDict(message)
     return parse_message(fields)
 

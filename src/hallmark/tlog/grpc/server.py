@@ -1,10 +1,14 @@
 """The gRPC server of a Rekor v2 log: `dev.sigstore.rekor.v2.Rekor`, health, reflection, on its own port.
 
+CreateEntry is served as a call with a stream of requests, which on the wire is the same: only so the handler
+runs before the message is there, and can bound how many large ones a process receives at one time.
+
 The handlers are registered by hand: four methods need no generated stubs, which would tie the project to the
 one version of grpcio that made them.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, NoReturn, Protocol
 
 import grpc
@@ -15,13 +19,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from hallmark.core.tiles import parse_tile_path
-from hallmark.errors import HallmarkError
+from hallmark.errors import ConfigurationError, HallmarkError, MalformedInput, Overloaded
 from hallmark.tlog.answers import Refusal, Refused, duplicate_message, refusal
 from hallmark.tlog.creation import EntryCreator
 from hallmark.tlog.grpc.messages import entry_message, entry_request, status_message
 from hallmark.tlog.grpc.rekor_v2_pb2 import (
     DESCRIPTOR,
-    CreateEntryRequest,
     EntryBundleRequest,
     TileRequest,
 )
@@ -32,7 +35,8 @@ from hallmark.web.asgi import BodyBudget
 from hallmark.web.problems import INTERNAL_ERROR, report_unexpected
 
 SERVICE: Final = DESCRIPTOR.services_by_name["Rekor"].full_name
-_MAX_CALLS: Final = 8192
+_MAX_CALLS: Final = 4096
+_WINDOW: Final = 64 * 1024  # of a stream: what a client may send before its message is asked for
 _DRAIN_SECONDS: Final = 10.0
 _ENVELOPE_BYTES: Final = 64  # what a message may have around a body of the largest size
 _OCTETS: Final = "application/octet-stream"
@@ -57,21 +61,49 @@ Handler = Callable[[Any, Context], Awaitable[Any]]
 
 
 class GrpcServer:
-    """Serves one log at `address`, `HOST:PORT`; other processes may serve the same port."""
+    """Serves one log at `address`, `HOST:PORT`; other processes may serve the same port.
 
-    def __init__(self, service: TlogService, metrics: TlogMetrics, address: str) -> None:
+    `tls` is a private key and a certificate chain, both PEM; without it, calls are plain. Raises
+    `ConfigurationError` (`port_in_use`) where nobody can listen there.
+    """
+
+    def __init__(
+        self,
+        service: TlogService,
+        metrics: TlogMetrics,
+        address: str,
+        *,
+        tls: tuple[bytes, bytes] | None = None,
+    ) -> None:
         self._health = health.aio.HealthServicer()
         largest = service.config.max_body_bytes + _ENVELOPE_BYTES
         self._server = aio.server(
             maximum_concurrent_rpcs=_MAX_CALLS,
-            options=(("grpc.so_reuseport", 1), ("grpc.max_receive_message_length", largest)),
+            options=(
+                ("grpc.so_reuseport", 1),
+                ("grpc.max_receive_message_length", largest),
+                ("grpc.http2.bdp_probe", 0),  # it would widen the window of every stream
+                ("grpc.http2.lookahead_bytes", _WINDOW),
+            ),
         )
         self._server.add_generic_rpc_handlers((_handlers(_Rekor(service, metrics), metrics),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
-        self.port: int = self._server.add_insecure_port(address)
+        self.port = self._listen(address, tls)
+
+    def _listen(self, address: str, tls: tuple[bytes, bytes] | None) -> int:
+        try:
+            if tls is None:
+                return int(self._server.add_insecure_port(address))
+            return int(self._server.add_secure_port(address, grpc.ssl_server_credentials([tls])))
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"cannot listen on {address} for gRPC: {error}",
+                code="port_in_use",
+                hint="stop what listens there, or choose another port",
+            ) from None
 
     async def start(self) -> None:
         """Begin to serve."""
@@ -90,18 +122,23 @@ class _Rekor:
 
     def __init__(self, service: TlogService, metrics: TlogMetrics) -> None:
         self._service = service
+        self._metrics = metrics
         self._creator = EntryCreator(service, metrics)
-        self._budget = BodyBudget(service.config.max_body_bytes_in_flight)
+        config = service.config
+        self._budget = BodyBudget(config.max_body_bytes_in_flight)
+        at_once = max(config.max_body_bytes_in_flight // config.max_body_bytes, 1)
+        self._receiving = asyncio.Semaphore(at_once)
 
-    async def create_entry(self, message: CreateEntryRequest, context: Context) -> Any:
-        size = message.ByteSize()
+    async def create_entry(self, messages: AsyncIterator[bytes], context: Context) -> Any:
         taken = 0
 
         async def read() -> EntryRequest:
             nonlocal taken
-            self._budget.take(size)  # grpc keeps the message until it is answered
-            taken = size
-            return entry_request(message)
+            data = await self._receive(messages)
+            self._metrics.grpc_received("CreateEntry", len(data))
+            self._budget.take(len(data))
+            taken = len(data)
+            return entry_request(data)
 
         try:
             appended = await self._creator.create(read)
@@ -111,6 +148,25 @@ class _Rekor:
             return entry_message(self._service.log_id, appended)
         await context.send_initial_metadata((("x-log-index", str(appended.index)),))
         raise Refused(Refusal(status=409, grpc_code=6, message=duplicate_message(appended.index)))
+
+    async def _receive(self, messages: AsyncIterator[bytes]) -> bytes:
+        """Receive the call's one message, once there is room for one of the largest size."""
+        config = self._service.config
+        seconds = config.body_timeout
+        try:
+            await asyncio.wait_for(self._receiving.acquire(), config.append_timeout)
+        except TimeoutError:
+            raise Overloaded("too many requests are still arriving", code="too_many_bodies") from None
+        try:
+            return await asyncio.wait_for(anext(messages), seconds)
+        except TimeoutError:
+            raise MalformedInput(
+                f"the message did not arrive within {seconds:g} seconds", code="body_too_slow"
+            ) from None
+        except StopAsyncIteration:
+            raise MalformedInput("the call has no message", code="malformed_json") from None
+        finally:
+            self._receiving.release()
 
     async def get_tile(self, message: TileRequest, _context: Context) -> HttpBody:
         return self._read(f"{message.L}/{message.N}")
@@ -137,14 +193,14 @@ class _Rekor:
 
 def _handlers(rekor: _Rekor, metrics: TlogMetrics) -> grpc.GenericRpcHandler:
     rows: tuple[tuple[str, Any, Handler], ...] = (
-        ("CreateEntry", CreateEntryRequest, rekor.create_entry),
         ("GetTile", TileRequest, rekor.get_tile),
         ("GetEntryBundle", EntryBundleRequest, rekor.get_entry_bundle),
         ("GetCheckpoint", Empty, rekor.get_checkpoint),
     )
-    methods = {
+    create = _guarded("CreateEntry", rekor.create_entry, metrics)
+    methods = {"CreateEntry": grpc.stream_unary_rpc_method_handler(create, None, _serialize)} | {
         name: grpc.unary_unary_rpc_method_handler(
-            _guarded(name, handler, metrics),
+            _guarded(name, _sized(name, handler, metrics), metrics),
             request_deserializer=message.FromString,
             response_serializer=_serialize,
         )
@@ -157,11 +213,21 @@ def _serialize(message: Any) -> bytes:
     return bytes(message.SerializeToString())
 
 
+def _sized(name: str, handler: Handler, metrics: TlogMetrics) -> Handler:
+    """Note the size of the message that a call begins with."""
+
+    async def sized(message: Any, context: Context) -> Any:
+        metrics.grpc_received(name, message.ByteSize())
+        return await handler(message, context)
+
+    return sized
+
+
 def _guarded(name: str, handler: Handler, metrics: TlogMetrics) -> Handler:
     """Turn what a handler raises into the status of the call, and count it."""
 
     async def guarded(message: Any, context: Context) -> Any:
-        metrics.grpc_started(name, message.ByteSize())
+        metrics.grpc_started(name)
         try:
             answer = await handler(message, context)
         except Refused as refused:

@@ -1,0 +1,85 @@
+"""What an operator may set in a file: `hallmark up --config FILE` (docs/operate/settings.md)."""
+
+import tomllib
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from hallmark.adapters.keys.file import read_key
+from hallmark.errors import ConfigurationError
+from hallmark.tlog.config import TlogConfig
+
+MAX_SETTINGS_BYTES: Final = 64 * 1024
+_HINT: Final = "docs/operate/settings.md lists every setting with its default"
+
+
+class GrpcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where and how the signature log is served over gRPC.
+
+    `listen` is `HOST:PORT` of the first shard; shard N is served N - 1 ports higher. `tls_certificate` is a
+    PEM file with the server's certificate and its chain, `tls_key` one with its private key: both or neither.
+    """
+
+    listen: str | None = None
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.tls_certificate is None) is not (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set; the defaults are what an instance without a file does."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    tlog: TlogConfig = TlogConfig()
+    grpc: GrpcSettings = GrpcSettings()
+
+
+def parse_settings(data: bytes, path: Path) -> Settings:
+    """Read a settings file; paths in it count from its own folder.
+
+    Raises `ConfigurationError` (`wrong_setting`), also for a TLS key that others can read or that is not the
+    certificate's.
+    """
+    try:
+        found = msgspec.convert(tomllib.loads(data.decode()), Settings)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigurationError(f"{path}: {error}", code="wrong_setting", hint=_HINT) from None
+    if found.tlog.max_body_bytes_in_flight < found.tlog.max_body_bytes:
+        raise ConfigurationError(
+            f"{path}: tlog.max_body_bytes_in_flight is smaller than tlog.max_body_bytes",
+            code="wrong_setting",
+            hint=_HINT,
+        )
+    if found.grpc.tls_certificate is None or found.grpc.tls_key is None:
+        return found
+    certificate = path.parent / found.grpc.tls_certificate
+    key = path.parent / found.grpc.tls_key
+    _check_tls(certificate, key)
+    grpc = msgspec.structs.replace(found.grpc, tls_certificate=str(certificate), tls_key=str(key))
+    return msgspec.structs.replace(found, grpc=grpc)
+
+
+def _check_tls(certificate: Path, key: Path) -> None:
+    try:
+        first = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+    except OSError as error:
+        raise ConfigurationError(
+            f"{certificate} cannot be read: {error.strerror}", code="wrong_setting", hint=_HINT
+        ) from None
+    except ValueError:
+        raise ConfigurationError(
+            f"{certificate} holds no certificate in PEM", code="wrong_setting", hint=_HINT
+        ) from None
+    spki = first.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if read_key(key).spki != spki:
+        raise ConfigurationError(
+            f"the key in {key} is not that of the certificate in {certificate}",
+            code="wrong_setting",
+            hint="name the key that the certificate was issued for",
+        )
