@@ -2,15 +2,19 @@
 
 import json
 import subprocess
+import threading
 import urllib.error
 import urllib.request
 
 import pytest
 from tests.support.instance import HALLMARK, RunningInstance, isolated_environment
+from tests.support.load import entry_request
 from tests.support.witness_server import RunningWitness, wait_until
 
 from hallmark.core.note import parse_note
 from hallmark.core.vkey import ED25519_COSIGNATURE, parse_vkey
+
+PATIENCE = 3.0  # seconds that a caller waits
 
 
 def get(url: str) -> bytes:
@@ -31,12 +35,15 @@ class Witnessed:
         self.witnesses = [
             RunningWitness(folder / f"w{n}", self.home, self.log, name=f"w.example/{n}") for n in range(3)
         ]
+        self.config = folder / "hallmark.toml"
+        self.config.write_text(f"[tlog]\nappend_timeout = {PATIENCE}\n")
+        self.logs = [self.log]
         self.policy = folder / "policy"
-        self.policy.write_text(
-            "\n".join([f"log {self.log}", *self._lines(), "group g 2 w0 w1 w2", "quorum g", ""])
-        )
+        self.policy.write_text("\n".join([*self._lines(), "group g 2 w0 w1 w2", "quorum g", ""]))
+        self.named = folder / "named"
+        self.named.write_text(f"log {self.log}\n{self.policy.read_text()}")
         assert self.instance.stop() == 0
-        self.restart("--witness-policy", str(self.policy))
+        self.restart("--witness-policy", str(self.named))
 
     def _lines(self) -> list[str]:
         keys = [
@@ -46,7 +53,8 @@ class Witnessed:
         return [f"witness w{n} {key} {self.witnesses[n].url}" for n, key in enumerate(keys)]
 
     def restart(self, *options: str) -> None:
-        self.instance = RunningInstance(self.folder / "instance", self.home, *options, listen=None)
+        settings = ("--config", str(self.config))
+        self.instance = RunningInstance(self.folder / "instance", self.home, *settings, *options, listen=None)
 
     def sign(self, name: str, *options: str, check: bool = True):
         artifact = self.folder / name
@@ -74,7 +82,7 @@ class Witnessed:
     def revive(self, number: int) -> None:
         old = self.witnesses[number]
         self.witnesses[number] = RunningWitness(
-            old.root, self.home, self.log, listen=old.url.removeprefix("http://")
+            old.root, self.home, *self.logs, listen=old.url.removeprefix("http://")
         )
         assert self.witnesses[number].vkeys == old.vkeys
 
@@ -94,59 +102,126 @@ def test_the_checkpoint_carries_the_witnesses(witnessed):
     wait_until(lambda: witnessed.signers() == ["w.example/0", "w.example/1", "w.example/2"])
 
 
-def test_signing_waits_for_the_witnesses_that_verifying_demands(witnessed):
+def post(witnessed) -> tuple[int, dict, dict]:
+    """Submit an entry as a client does that knows nothing of witnesses."""
+    request = urllib.request.Request(f"{witnessed.instance.base_url}/api/v2/log/entries", entry_request())
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.loads(answer.read()), dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read()), dict(error.headers)
+
+
+def test_a_client_that_knows_nothing_of_witnesses_gets_their_cosignatures(witnessed):
+    status, entry, _ = post(witnessed)
+    assert status == 201
+    note = entry["inclusionProof"]["checkpoint"]["envelope"]
+    assert len(parse_note(note.encode()).signatures) >= 3
+
+
+def test_what_is_signed_is_witnessed_as_verifying_demands(witnessed):
     demand = ("--require-witnesses", str(witnessed.policy))
-    witnessed.sign("patient", "--wait-for-witnesses", "30", *demand)
+    witnessed.sign("patient")
     found = json.loads(witnessed.verify("patient", *demand).stdout)
     assert len(found["results"][0]["logEntries"][0]["witnesses"]) >= 2
     witnessed.verify("patient")
 
 
-def test_a_bundle_that_did_not_wait_is_good_but_not_witnessed(witnessed):
-    witnessed.sign("hasty")
-    witnessed.verify("hasty")
-    done = witnessed.verify("hasty", "--require-witnesses", str(witnessed.policy), check=False)
-    assert done.returncode == 1
-    error = json.loads(done.stdout)["error"]
-    assert error["code"] == "not_witnessed"
-    assert "--wait-for-witnesses" in error["hint"]
-
-
-def test_one_witness_may_be_killed_two_hold_the_checkpoint_back_and_signing_says_so(witnessed):
+def test_one_witness_may_be_killed_two_hold_answers_back_and_they_say_why(witnessed):
     demand = ("--require-witnesses", str(witnessed.policy))
     witnessed.witnesses[0].end(kill=True)
-    witnessed.sign("with two", "--wait-for-witnesses", "30", *demand)
+    witnessed.sign("with two")
     witnessed.verify("with two", *demand)
     witnessed.witnesses[1].end(kill=True)
     held = witnessed.size()
-    done = witnessed.sign("with one", "--wait-for-witnesses", "1", *demand, check=False)
-    assert done.returncode == 7, done.stderr
-    assert json.loads(done.stdout)["error"]["code"] == "not_witnessed"
-    witnessed.verify("with one")
+    status, problem, headers = post(witnessed)
+    assert (status, headers["retry-after"]) == (503, "5")
+    assert problem["details"][0]["reason"] == "WITNESSES_MISSING"
     assert witnessed.size() == held
     assert "is NOT published" in (witnessed.home / "up.log").read_text()
     for number in (0, 1):
         witnessed.revive(number)
     wait_until(lambda: witnessed.size() == held + 1)
     assert len(witnessed.signers()) >= 2
+    witnessed.sign("with all again")
+    witnessed.verify("with all again", *demand)
 
 
-def test_a_restart_keeps_the_policy_and_its_mode(witnessed):
+def test_an_instance_ends_in_order_while_callers_wait_for_witnesses(witnessed):
+    for number in (0, 1):
+        witnessed.witnesses[number].end(kill=True)
+    answers = []
+    callers = [threading.Thread(target=lambda: answers.append(post(witnessed)[0])) for _ in range(8)]
+    size = int(metric(witnessed, 'hallmark_log_size{log="tlog"}'))
+    for caller in callers:
+        caller.start()
+    wait_until(lambda: int(metric(witnessed, 'hallmark_log_size{log="tlog"}')) == size + 8)
+    assert witnessed.instance.stop() == 0
+    for caller in callers:
+        caller.join()
+    assert answers == [503] * 8
+    witnessed.restart()
+    for number in (0, 1):
+        witnessed.revive(number)
+    wait_until(lambda: witnessed.size() == size + 8)
+
+
+def metric(witnessed, name: str) -> float:
+    text = get(f"{witnessed.instance.base_url}/metrics").decode()
+    return next(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
+
+
+def test_a_rotation_waits_until_the_witnesses_know_the_new_shard(witnessed):
+    """Else no call to the new shard would be answered."""
+    arguments = ("log", "rotate", "--data", str(witnessed.instance.root), "--json")
+    done = witnessed.instance.run(*arguments, check=False)
+    assert done.returncode == 2
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "no_witness_quorum"
+    witnessed.sign("before")
+    vkey = error["hint"].split("--log ")[1].split()[0]
+    witnessed.logs.append(vkey)
+    for number in range(3):
+        witnessed.witnesses[number].end()
+        witnessed.revive(number)
+    rotated = json.loads(witnessed.instance.run(*arguments).stdout)
+    assert rotated["shard"] == 2
+    witnessed.sign("after")
+    bundle = json.loads((witnessed.folder / "after.sigstore.json").read_text())
+    (entry,) = bundle["verificationMaterial"]["tlogEntries"]
+    note = entry["inclusionProof"]["checkpoint"]["envelope"]
+    assert note.startswith("2.127.0.0.1\n")
+    assert len(parse_note(note.encode()).signatures) >= 3
+    witnessed.verify("after", "--require-witnesses", str(witnessed.policy))
+
+
+def test_a_restart_keeps_the_policy_and_its_mode_which_may_be_changed(witnessed):
     assert witnessed.instance.stop() == 0
     for witness in witnessed.witnesses:
         witness.end()
     witnessed.restart()
     held = witnessed.size()
-    assert len(witnessed.signers()) >= 2
-    witnessed.sign("strict still")
+    assert post(witnessed)[0] == 503
     assert witnessed.size() == held
     assert witnessed.instance.stop() == 0
     witnessed.restart("--witness-mode", "fail-open")
     assert witnessed.size() == held + 1
     assert witnessed.signers() == []
+    witnessed.sign("hasty")
+    witnessed.verify("hasty")
+    done = witnessed.verify("hasty", "--require-witnesses", str(witnessed.policy), check=False)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "not_witnessed"
+    demand = ("--require-witnesses", str(witnessed.policy))
+    done = witnessed.sign("impatient", "--wait-for-witnesses", "1", *demand, check=False)
+    assert done.returncode == 7, done.stderr
+    assert json.loads(done.stdout)["error"]["code"] == "not_witnessed"
     for number in range(3):
         witnessed.revive(number)
     wait_until(lambda: len(witnessed.signers()) >= 2)
+    witnessed.sign("patient again", "--wait-for-witnesses", "30", *demand)
+    witnessed.verify("patient again", *demand)
 
 
 def refused(home, *arguments: str) -> dict:
@@ -176,7 +251,7 @@ def test_refuses_what_cannot_be_meant(witnessed, tmp_path):
         str(other),
     )
     assert error["code"] == "malformed_witness_policy"
-    same = ("up", "--data", str(tmp_path / "i"), "--witness-policy", str(witnessed.policy))
+    same = ("up", "--data", str(tmp_path / "i"), "--witness-policy", str(witnessed.named))
     assert refused(tmp_path, *same)["code"] == "log_not_in_policy"
     assert (
         refused(tmp_path, "up", "--data", str(tmp_path / "i"), "--witness-mode", "strict")["code"] == "usage"

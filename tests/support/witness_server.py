@@ -35,6 +35,7 @@ class SmallWitness:
         self.config = WitnessConfig(logs=parse_logs(tuple(log.to_text() for log in logs)))
         self.keys = CosigningKeys(name, [Ed25519PrivateKey.generate(), MLDSA44PrivateKey.generate()])
         self.now = NOW
+        self._lock = threading.Lock()  # one thread at a time, as in the event loop of a real one
         self._open()
 
     def restart(self) -> None:
@@ -49,7 +50,8 @@ class SmallWitness:
         self.witness = Witness(self.config, self.keys, self.state, lambda: self.now, on_failure=never)
 
     def post(self, body: bytes) -> Answer:
-        return call(http.routes(self.witness), "POST", "/add-checkpoint", body)
+        with self._lock:
+            return call(http.routes(self.witness), "POST", "/add-checkpoint", body)
 
     def get(self, path: str) -> Answer:
         return call(http.routes(self.witness), "GET", path)
@@ -97,12 +99,13 @@ class RunningWitness:
     """`hallmark witness` in a process of its own."""
 
     def __init__(
-        self, root: Path, home: Path, log: str, *, name: str = "", listen: str = "127.0.0.1:0"
+        self, root: Path, home: Path, *logs: str, name: str = "", listen: str = "127.0.0.1:0"
     ) -> None:
         self.root = root
         log_file = (home / "witness.log").open("ab")
+        named = [word for log in logs for word in ("--log", log)]
         self.process = subprocess.Popen(
-            [*HALLMARK, "witness", "--data", str(root), "--log", log, "--listen", listen, "--name", name],
+            [*HALLMARK, "witness", "--data", str(root), *named, "--listen", listen, "--name", name],
             env=isolated_environment(home),
             stdout=subprocess.PIPE,
             stderr=log_file,

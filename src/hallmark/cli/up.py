@@ -42,7 +42,7 @@ def default_directory() -> Path:
 @click.option(
     "--witness-mode",
     type=click.Choice(["strict", "fail-open", "off"]),
-    help="Without a quorum: publish no checkpoint (strict, the default), or one without it.",
+    help="Answer only with a quorum's cosignatures (strict, the default), or at once.",
 )
 @click.option(
     "--config", type=PATH, metavar="FILE", help="Settings of the log and of gRPC (TOML), for this start."

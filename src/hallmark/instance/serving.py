@@ -32,8 +32,13 @@ async def serve(
     signals: Sequence[signal.Signals],
     *,
     while_serving: Callable[[], Coroutine[Any, Any, None]],
+    before_stop: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until one of these signals comes; `while_serving` runs from when the port answers."""
+    """Serve until one of these signals comes.
+
+    `while_serving` runs from when the port answers; `before_stop` is called when a signal has come, while
+    requests that were accepted are still answered.
+    """
     server = Server(
         app,
         address=host,
@@ -47,8 +52,14 @@ async def serve(
     )
     loop = asyncio.get_running_loop()
     serving = asyncio.create_task(server.serve())
+    end: Callable[[], None] = server.stop
+
+    def stop() -> None:
+        before_stop()
+        end()
+
     for number in signals:
-        loop.add_signal_handler(number, server.stop)
+        loop.add_signal_handler(number, stop)
     await asyncio.sleep(0)
     await _until_listening(host, port)
     beside = asyncio.create_task(while_serving())

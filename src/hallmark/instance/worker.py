@@ -66,6 +66,7 @@ async def _serve(application: Application, task: WorkerTask, reports: int) -> No
         instance.port,
         (signal.SIGTERM,),
         while_serving=lambda: _beat(reports),
+        before_stop=application.hurry,
     )
     for extra in grpc:
         await extra.stop()

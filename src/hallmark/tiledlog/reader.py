@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+import msgspec
+
+from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.merkle import consistency_path, inclusion_path, leaf_hash, verify_inclusion
 from hallmark.core.tiles import TileId
 from hallmark.errors import MalformedInput, NotFound
@@ -99,10 +102,28 @@ class LogReader:
 
         return self._read(read)
 
-    def find(self, dedup_key: bytes) -> int | None:
-        """Find the index of the entry with this dedup key."""
-        place = self._store.find([dedup_key]).get(dedup_key)
-        return None if place is None else place.index
+    def cosigned(self) -> tuple[bytes, Checkpoint] | None:
+        """Give the newest note that a quorum of witnesses has signed, and what it states."""
+        return None if self._witnessed is None else self._witnessed.read()
+
+    def prove_all(self, entries: list[Appended], note: bytes, stated: Checkpoint) -> list[Appended]:
+        """Prove each entry against a signed checkpoint that covers it, and check the proof.
+
+        Neighbours share most of their proofs: no hash is computed twice. Raises `NotFound`, `InvalidProof`.
+        """
+
+        def read(view: LogView) -> list[Appended]:
+            _check_size(stated.size, view)
+            hashes: dict[tuple[int, int], bytes] = {}
+
+            def range_hash(item: tuple[int, int]) -> bytes:
+                if item not in hashes:
+                    hashes[item] = view.range_hash(*item)
+                return hashes[item]
+
+            return [_proved(entry, note, stated, range_hash) for entry in entries]
+
+        return self._read(read)
 
     def entry(self, index: int) -> Appended:
         """Read an entry as its append would be answered now, and prove it.
@@ -154,6 +175,16 @@ class LogReader:
             if view.root != head.root:
                 raise MalformedInput("the log's tiles do not lead to its root hash", code="damaged_log")
         return view
+
+
+def _proved(
+    entry: Appended, note: bytes, stated: Checkpoint, range_hash: Callable[[tuple[int, int]], bytes]
+) -> Appended:
+    proof = tuple(range_hash(item) for item in inclusion_path(entry.index, stated.size))
+    verify_inclusion(leaf_hash(entry.leaf), entry.index, stated.size, proof, stated.root)
+    return msgspec.structs.replace(
+        entry, tree_size=stated.size, root=stated.root, proof=proof, checkpoint=note
+    )
 
 
 def _check_size(size: int, view: LogView) -> None:

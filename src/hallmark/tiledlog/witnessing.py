@@ -1,7 +1,7 @@
 """What the log engine knows of witnesses: whom the publisher asks, and what the reader may show.
 
 A log that has witnesses publishes its checkpoint with their cosignatures. Whoever appends an entry is
-answered at once, against the checkpoint of its commit; the cosigned one follows with publication.
+answered at once, against the checkpoint of its commit, or after publication; see `cosigned_answers`.
 """
 
 from collections.abc import Callable

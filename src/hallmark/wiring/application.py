@@ -25,6 +25,8 @@ from hallmark.errors import ConfigurationError
 from hallmark.idp import http as idp_http
 from hallmark.idp.config import IdpConfig
 from hallmark.idp.service import IdentityProvider
+from hallmark.ports import LogAppender
+from hallmark.tiledlog.cosigned_answers import CosignedAnswers
 from hallmark.tiledlog.sequencer import QueueLimits, Sequencer
 from hallmark.tlog import http as tlog_http
 from hallmark.tlog.config import TlogConfig
@@ -50,6 +52,8 @@ from hallmark.wiring.witnessing import open_witnessed
 
 OnFailure = Callable[[BaseException], None]
 _SHARDS: Final = "/shards/"
+_SHARE_OF_WAIT: Final = 0.9  # of a caller's patience: it is told what is missing before that is over
+_LAST_WAIT: Final = 5.0  # seconds that answers may still wait for witnesses once the process is to end
 
 
 def utc_now() -> datetime:
@@ -79,6 +83,10 @@ class Application:
         """Start the committing threads."""
         for sequencer in self._sequencers:
             sequencer.start()
+
+    def hurry(self) -> None:
+        """Let nobody wait long for witnesses any more: the process is about to end."""
+        self.shards.hurry(_LAST_WAIT)
 
     def stop(self) -> None:
         """Commit what waits, then stop."""
@@ -120,6 +128,11 @@ class OpenShards:
             self._service(shard)
         return self._services
 
+    def hurry(self, seconds: float) -> None:
+        """Let nobody wait longer than this for witnesses."""
+        for answers in self._opening.waiting:
+            answers.hurry(seconds)
+
     def stop(self) -> None:
         """Commit what waits, then stop."""
         for sequencer in self._sequencers:
@@ -140,13 +153,17 @@ class OpenShards:
 
 
 class TlogOpening(msgspec.Struct, frozen=True):
-    """What it takes to open a shard of the signature log for serving."""
+    """What it takes to open a shard of the signature log for serving.
+
+    `waiting` collects those whose answers wait for witnesses.
+    """
 
     layout: Layout
     instance: InstanceFile
     metrics: InstanceMetrics
     config: TlogConfig
     on_failure: OnFailure
+    waiting: list[CosignedAnswers]
 
     def open(self, shard: Shard) -> tuple[TlogService, Sequencer]:
         """Open the shard's service, and its committing thread, not yet started."""
@@ -155,8 +172,14 @@ class TlogOpening(msgspec.Struct, frozen=True):
             max_entries=self.config.max_waiting_entries, max_bytes=self.config.max_waiting_bytes
         )
         sequencer = log.sequencer(utc_now, self.on_failure, self.metrics.tlog, limits)
-        reader = log.reader(open_witnessed(self.layout, log))
-        return TlogService(sequencer, reader, log_id=signer.log_id, config=self.config), sequencer
+        witnessed = open_witnessed(self.layout, log)
+        reader = log.reader(witnessed)
+        appender: LogAppender = sequencer
+        if witnessed is not None and witnessed.strict:
+            seconds = _SHARE_OF_WAIT * self.config.append_timeout
+            appender = CosignedAnswers(sequencer, reader, seconds=seconds, limits=limits)
+            self.waiting.append(appender)
+        return TlogService(appender, reader, log_id=signer.log_id, config=self.config), sequencer
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -177,7 +200,7 @@ def open_application(
     instance = layout.read_instance()
     process, settings = process or Process(), settings or Settings()
     metrics = InstanceMetrics(Meter(FAMILIES, memory=process.metrics_memory, slot=process.slot))
-    opening = TlogOpening(layout, instance, metrics, settings.tlog, on_failure)
+    opening = TlogOpening(layout, instance, metrics, settings.tlog, on_failure, [])
     parts = _Parts(opening)
     tlog, tsa, idp = parts.tlog(), parts.tsa(), parts.idp()
     ctlog, ctlog_reads = parts.ctlog()

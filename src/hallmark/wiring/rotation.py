@@ -8,6 +8,7 @@ trust material; then the instance freezes it.
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -35,6 +36,7 @@ from hallmark.trustroot.repository import TrustRepository
 from hallmark.wiring.create import bootstrap_entry
 from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.shards import Shard, ShardTable, open_shard
+from hallmark.wiring.witnessing import check_witnesses_know
 
 OVERLAP: Final = timedelta(hours=24)
 _MAX_SHARDS: Final = 1000
@@ -52,11 +54,16 @@ def trust_locked(layout: Layout) -> Iterator[TrustRepository]:
 
 
 def rotate_tlog(layout: Layout, now: datetime) -> Shard:
-    """Open the next shard of the signature log, and point clients at it; returns the new shard."""
+    """Open the next shard of the signature log, and point clients at it; returns the new shard.
+
+    Where answers need witnesses, they must know the new shard before clients do: raises `ConfigurationError`
+    (`no_witness_quorum`) otherwise, and the next call goes on with the shard that was made.
+    """
     instance = layout.read_instance()
     with trust_locked(layout) as repository:
         root, config = _read_release(repository)
         new, signer = _next_shard(layout, instance, root, now)
+        check_witnesses_know(layout, *open_shard(layout, instance, new))
         start = now.replace(microsecond=0)
         root = _rotate_root(root, instance, new, signer, start)
         repository.publish(tuf_targets(root, _rotate_config(config, instance, new, start)), now)
@@ -126,7 +133,7 @@ def _create_shard(layout: Layout, instance: InstanceFile, shard: Shard, now: dat
     folder = layout.root / shard.folder
     layout.key(shard.key_name).unlink(missing_ok=True)
     for leftover in folder.glob("log.*"):
-        leftover.unlink()
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     write_key(layout.key(shard.key_name), ed25519.Ed25519PrivateKey.generate())
     log, signer = open_shard(layout, instance, shard)

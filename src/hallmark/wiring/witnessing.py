@@ -104,3 +104,28 @@ def open_witnessed(layout: Layout, log: OpenLog) -> WitnessedCheckpoint | None:
         return None
     strict = setting.mode is WitnessMode.STRICT
     return WitnessedCheckpoint(log.objects(), log.signer, setting.parse(), strict=strict)
+
+
+def check_witnesses_know(layout: Layout, log: OpenLog, signer: NoteSigner) -> None:
+    """Check that a strict log's witnesses sign its newest checkpoint; raises `ConfigurationError`.
+
+    The instance asks them too, and is not in the way: a witness signs the same checkpoint twice.
+    """
+    setting = read_setting(layout)
+    if setting is None or setting.mode is not WitnessMode.STRICT:
+        return
+    reader = log.reader()
+    head = reader.head()
+    cosigned = Witnesses(setting.parse(), setting.mode).cosign(
+        head.checkpoint,
+        signer.verify(head.checkpoint),
+        b"",
+        lambda old_size: reader.consistency_proof(old_size, head.size),
+    )
+    if not cosigned.quorum:
+        vkey = log_vkey(signer.origin, signer.public_key).to_text()
+        raise ConfigurationError(
+            f"no quorum of witnesses knows the new shard {signer.origin}, so nothing was changed for clients",
+            code="no_witness_quorum",
+            hint=f"give your witnesses --log {vkey} and run the command again",
+        )

@@ -8,7 +8,7 @@ for a pause that grows. Every cosignature is verified before it is used.
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -26,6 +26,7 @@ from hallmark.witness.config import AskingConfig, WitnessMode
 logger = logging.getLogger("hallmark.witness")
 
 _REMIND_SECONDS: Final = 60.0
+_GRACE_SECONDS: Final = 0.25
 
 
 class WitnessRound:
@@ -41,10 +42,16 @@ class WitnessRound:
             client.busy = True
             threading.Thread(target=self._ask, args=(client,), name="witness", daemon=True).start()
 
-    def wait(self, seconds: float) -> tuple[dict[str, Cosignature], dict[str, str]]:
-        """Wait for all, but not longer; gives cosignatures and complaints by the witnesses' names."""
+    def wait(
+        self, seconds: float, is_enough: Callable[[AbstractSet[str]], bool]
+    ) -> tuple[dict[str, Cosignature], dict[str, str]]:
+        """Wait for all, but not longer; gives cosignatures and complaints by the witnesses' names.
+
+        Once there are enough, the others have a moment left: one that hangs must not make every round long.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._left == 0, timeout=seconds)
+            self._changed.wait_for(lambda: self._left == 0 or is_enough(self._got.keys()), timeout=seconds)
+            self._changed.wait_for(lambda: self._left == 0, timeout=min(_GRACE_SECONDS, seconds))
             return dict(self._got), dict(self._refused)
 
     def _ask(self, client: WitnessClient) -> None:
@@ -128,7 +135,9 @@ class Witnesses:
         seconds = self._config.round_seconds
         deadline = self._monotonic() + seconds
         request = Request(note, data, stated, _SharedProofs(prove), deadline)
-        got, complaints = WitnessRound(clients, request).wait(seconds)
+        got, complaints = WitnessRound(clients, request).wait(
+            seconds - _GRACE_SECONDS, lambda names: self._policy.holds({*names, *have})
+        )
         silent = [item.name for item in clients if item.name not in got and item.name not in complaints]
         self._voice.heard(got, complaints | dict.fromkeys(silent, f"no answer within {seconds} s"))
         return got
