@@ -3,12 +3,14 @@
 import base64
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.cosignature import cosign, cosigner_vkey, verify_cosignature
+from hallmark.core.keys import wrap_public_key
 from hallmark.core.note import Note, NoteSignature
-from hallmark.core.vkey import parse_vkey
+from hallmark.core.vkey import ctlog_vkey, parse_vkey
 from hallmark.core.witness_policy import parse_witness_policy
 from hallmark.errors import InvalidSignature, MalformedInput
 from hallmark.witness.requests import parse_add_checkpoint, parse_size, print_add_checkpoint, print_size
@@ -16,6 +18,8 @@ from tests.fuzz.target import Target
 
 _KEY: Final = Ed25519PrivateKey.from_private_bytes(bytes(32))
 _VKEY: Final = cosigner_vkey("witness.example", _KEY)
+_P256: Final = ec.derive_private_key(1, ec.SECP256R1()).public_key()
+_CTLOG: Final = ctlog_vkey("log.example/ctlog", wrap_public_key(_P256))
 _CHECKPOINT: Final = Checkpoint("log.example", 7, bytes(32))
 _LINE: Final = cosign(_CHECKPOINT, _VKEY, _KEY, 1_700_000_000)
 _NOTE: Final = Note(_CHECKPOINT.to_text(), (_LINE,)).to_bytes()
@@ -75,7 +79,7 @@ def size(data: bytes) -> None:
 
 WITNESS_TARGETS: Final = {
     "cosignature": Target(cosignature, (_LINE.signature,)),
-    "vkey": Target(vkey, (_VKEY.to_text().encode(),)),
+    "vkey": Target(vkey, (_VKEY.to_text().encode(), _CTLOG.to_text().encode())),
     "witness_policy": Target(witness_policy, (_POLICY.encode(), b"quorum none\n")),
     "add_checkpoint": Target(
         add_checkpoint,

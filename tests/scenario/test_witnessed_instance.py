@@ -224,6 +224,25 @@ def test_a_restart_keeps_the_policy_and_its_mode_which_may_be_changed(witnessed)
     witnessed.verify("patient again", *demand)
 
 
+def test_the_ct_log_is_witnessed_where_the_policy_names_its_key(witnessed):
+    described = json.loads(get(f"{witnessed.instance.base_url}/.well-known/hallmark.json"))
+    ctlog = described["vkeys"]["ctlog"]
+    url = f"{witnessed.instance.base_url}/ctlog/checkpoint"
+    assert len(parse_note(get(url)).signatures) == 1
+    witnessed.logs.append(ctlog)
+    for number in range(3):
+        witnessed.witnesses[number].end()
+        witnessed.revive(number)
+    witnessed.named.write_text(f"log {ctlog}\n{witnessed.named.read_text()}")
+    assert witnessed.instance.stop() == 0
+    witnessed.restart("--witness-policy", str(witnessed.named), "--witness-mode", "strict")
+    wait_until(lambda: len(parse_note(get(url)).signatures) >= 3)
+    before = int(get(url).split(b"\n")[1])
+    witnessed.sign("one more certificate")
+    wait_until(lambda: int(get(url).split(b"\n")[1]) == before + 1)
+    assert len(parse_note(get(url)).signatures) >= 3
+
+
 def refused(home, *arguments: str) -> dict:
     done = subprocess.run(
         [*HALLMARK, *arguments, "--json"],

@@ -180,7 +180,7 @@ def test_a_log_with_two_histories_gets_no_quorum_for_the_second(make, caplog):
     setting.log.append(b"other one", b"other two")
     setting.publish()
     assert setting.published_size() == -1
-    assert "answered 422" in caplog.text
+    assert "answered 409: another root hash of size 2 was cosigned" in caplog.text
     setting.log.append(b"three")
     setting.publish()
     assert setting.published_size() == -1

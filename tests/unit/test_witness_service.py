@@ -6,18 +6,23 @@ import sqlite3
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from tests.support.small_log import tree_hash
 from tests.support.witness_server import SmallWitness
 
+from hallmark.adapters.keys.file import SoftwareKey
 from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.cosignature import cosign, cosigner_vkey, find_cosignature
+from hallmark.core.keys import parse_public_key
 from hallmark.core.merkle import consistency_path, leaf_hash
 from hallmark.core.note import Note, NoteSignature, parse_note, parse_signature_lines
-from hallmark.core.vkey import ED25519, verifier_key
-from hallmark.errors import ConfigurationError, Overloaded
+from hallmark.core.vkey import ED25519, ctlog_vkey, log_vkey, parse_vkey, verifier_key
+from hallmark.ctlog.signer import CtLogSigner
+from hallmark.errors import ConfigurationError, MalformedInput, Overloaded
 from hallmark.ports import StorageFailed
+from hallmark.tiledlog.signer import NoteSigner
 from hallmark.witness.config import parse_logs
 from hallmark.witness.requests import print_add_checkpoint
 
@@ -67,6 +72,54 @@ def test_cosigns_a_growing_log_with_every_key(witness):
             assert find_cosignature(note, checkpoint, vkey).timestamp == int(witness.now.timestamp())
 
 
+@pytest.mark.parametrize("kind", ["ECDSA", "ML-DSA-44", "CT"])
+def test_cosigns_logs_of_every_kind(tmp_path, kind):
+    """The log's own signature is checked as its kind demands; one of another log is refused."""
+    signs, vkey = log_of_kind(kind)
+    other, _ = log_of_kind(kind)
+    witness = SmallWitness(tmp_path / "heads.db", "w.example/1", vkey)
+    for old, size in ((0, 3), (3, 5)):
+        leaves = hashes(size)
+        proof = [tree_hash(leaves[start:end]) for start, end in consistency_path(old, size)] if old else []
+        root = tree_hash(leaves)
+        refused = witness.post(print_add_checkpoint(old, proof, other(size, root)))
+        assert refused.status == 403
+        answer = witness.post(print_add_checkpoint(old, proof, signs(size, root)))
+        assert answer.status == 200, answer.body
+    witness.close()
+
+
+def log_of_kind(kind: str):
+    """A log's own way to sign a checkpoint, and its verifier key."""
+    if kind == "CT":
+        key = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
+        signer, vkey = CtLogSigner(ORIGIN, key), ctlog_vkey(ORIGIN, parse_public_key(key.spki))
+        return (lambda size, root: signer.sign(size, root, 1_700_000_000_000)), vkey
+    if kind == "ECDSA":
+        noted = NoteSigner(ORIGIN, SoftwareKey(ec.generate_private_key(ec.SECP256R1())))
+        return (lambda size, root: noted.sign(size, root, 0)), log_vkey(ORIGIN, noted.public_key)
+    key = MLDSA44PrivateKey.generate()
+    vkey = cosigner_vkey(ORIGIN, key)
+
+    def sign_as_cosigner(size: int, root: bytes) -> bytes:
+        checkpoint = Checkpoint(ORIGIN, size, root)
+        return Note(checkpoint.to_text(), (cosign(checkpoint, vkey, key, 0),)).to_bytes()
+
+    return sign_as_cosigner, vkey
+
+
+def test_a_ct_log_is_named_by_the_log_id_of_its_key():
+    """C2SP static-ct-api: the key id is that of the log id, the vkey holds the whole key."""
+    key = parse_public_key(SoftwareKey(ec.generate_private_key(ec.SECP256R1())).spki)
+    vkey = ctlog_vkey("ct.example/log", key)
+    hashed = hashlib.sha256(b"ct.example/log\n\x05" + hashlib.sha256(key.spki).digest()).digest()
+    assert vkey.key_id == hashed[:4]
+    assert parse_vkey(vkey.to_text()) == vkey
+    other = SoftwareKey(ec.generate_private_key(ec.SECP384R1()))
+    with pytest.raises(MalformedInput):
+        ctlog_vkey("ct.example/log", parse_public_key(other.spki))
+
+
 def with_line(body: bytes, line: NoteSignature) -> bytes:
     return body + line.to_text().encode()
 
@@ -113,7 +166,7 @@ REFUSALS = {
     "another history": (request_for(3, 5).partition(b"\n\n")[0] + b"\n\n" + note_of(5, FORK), 422),
     "no proof": (print_add_checkpoint(3, [], note_of(5)), 422),
     "a proof too long": (request_for(3, 5).replace(b"\n\n", b"\n" + ZERO + b"\n\n", 1), 422),
-    "the same size with another root": (print_add_checkpoint(3, [], note_of(3, root=b"x" * 32)), 422),
+    "the same size with another root": (print_add_checkpoint(3, [], note_of(3, root=b"x" * 32)), 409),
     "the same size with a proof": (print_add_checkpoint(3, [bytes(32)], note_of(3)), 422),
     "a body without end": (request_for(3, 5) + b"x" * 300_000, 413),
 }  # fmt: skip
@@ -126,7 +179,7 @@ def test_refuses(witness, what):
     before = witness.state.head(ORIGIN)
     answer = witness.post(body)
     assert (answer.status, witness.state.head(ORIGIN)) == (status, before), answer.body
-    if status == 409:
+    if status == 409 and what != "the same size with another root":
         assert answer.headers["content-type"] == "text/x.tlog.size"
         assert answer.body == b"3\n"
     assert b"\xe2\x80\x94 w.example/1" not in answer.body
@@ -178,7 +231,8 @@ def test_after_a_restart_it_refuses_what_it_refused_before(witness):
     witness.restart()
     assert witness.post(request_for(3, 3)).status == 409
     assert witness.post(request_for(0, 5, FORK)).status == 409
-    assert witness.post(print_add_checkpoint(5, [], note_of(5, FORK))).status == 422
+    refused = witness.post(print_add_checkpoint(5, [], note_of(5, FORK)))
+    assert (refused.status, refused.headers["content-type"]) == (409, "text/plain; charset=utf-8")
     assert witness.post(request_for(5, 9)).status == 200
 
 
@@ -195,7 +249,8 @@ def test_a_witness_killed_between_remembering_and_answering_signs_no_second_hist
     assert witness.post(request_for(3, 5)).status == 500
     witness.restart()
     assert witness.post(request_for(3, 6, FORK)).body == b"5\n"
-    assert witness.post(print_add_checkpoint(5, [], note_of(5, FORK))).status == 422
+    refused = witness.post(print_add_checkpoint(5, [], note_of(5, FORK)))
+    assert (refused.status, refused.headers["content-type"]) == (409, "text/plain; charset=utf-8")
     assert witness.post(print_add_checkpoint(5, [], note_of(5))).status == 200
 
 

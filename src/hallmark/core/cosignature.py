@@ -33,9 +33,11 @@ from hallmark.core.vkey import (
     COSIGNATURE_TYPES,
     ED25519_COSIGNATURE,
     ML_DSA_44_COSIGNATURE,
+    TREE_HEAD,
     VerifierKey,
     verifier_key,
 )
+from hallmark.core.x509.sth import verify_sth_note
 from hallmark.errors import InvalidSignature, MalformedInput
 
 CosigningKey = Ed25519PrivateKey | MLDSA44PrivateKey
@@ -138,9 +140,11 @@ def find_cosignature(note: Note, checkpoint: Checkpoint, vkey: VerifierKey) -> C
 def verify_signed_by(note: Note, checkpoint: Checkpoint, vkey: VerifierKey) -> None:
     """Check that a key of any type signed the note; raises `InvalidSignature`.
 
-    A log may sign its checkpoints as a cosigner does.
+    A log may sign its checkpoints as a cosigner does, and a CT log signs tree heads.
     """
-    if isinstance(vkey.key, PublicKey) and vkey.signature_type not in COSIGNATURE_TYPES:
+    if isinstance(vkey.key, PublicKey) and vkey.signature_type == TREE_HEAD:
+        verify_sth_note(note.to_bytes(), origin=vkey.name, key=vkey.key)
+    elif isinstance(vkey.key, PublicKey) and vkey.signature_type not in COSIGNATURE_TYPES:
         verify_note(note, vkey.name, vkey.key)
     elif find_cosignature(note, checkpoint, vkey) is None:
         raise InvalidSignature(f"the note has no signature by {vkey.name}", code="unsigned_note")

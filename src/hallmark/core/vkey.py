@@ -14,23 +14,26 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
 from hallmark.core.keys import PublicKey, parse_public_key, wrap_public_key
 from hallmark.core.note import check_key_name
+from hallmark.core.x509.sth import sth_key_id
 from hallmark.errors import MalformedInput
 
 ED25519: Final = 0x01
 ECDSA: Final = 0x02
 ED25519_COSIGNATURE: Final = 0x04
+TREE_HEAD: Final = 0x05  # an RFC 6962 tree head in a note (static-ct-api)
 ML_DSA_44_COSIGNATURE: Final = 0x06
 COSIGNATURE_TYPES: Final = frozenset({ED25519_COSIGNATURE, ML_DSA_44_COSIGNATURE})
 
 MAX_VKEY_CHARS: Final = 4096
 _ED25519_BYTES: Final = 32
+_P256: Final = "secp256r1"
 
 
 class VerifierKey(msgspec.Struct, frozen=True):
     """A public key that signs notes under a name, in one signature type.
 
     `material` is the key as the signature type encodes it: raw for Ed25519 and ML-DSA-44, a
-    SubjectPublicKeyInfo for ECDSA.
+    SubjectPublicKeyInfo for ECDSA and for the tree heads of CT logs.
     """
 
     name: str
@@ -43,6 +46,8 @@ class VerifierKey(msgspec.Struct, frozen=True):
         """The 4 bytes before each signature of this key."""
         if self.signature_type == ECDSA:
             return hashlib.sha256(self.material).digest()[:4]
+        if self.signature_type == TREE_HEAD:
+            return sth_key_id(self.name, hashlib.sha256(self.material).digest())
         hashed = self.name.encode() + b"\n" + bytes([self.signature_type]) + self.material
         return hashlib.sha256(hashed).digest()[:4]
 
@@ -53,7 +58,7 @@ class VerifierKey(msgspec.Struct, frozen=True):
 
 
 def parse_vkey(text: str) -> VerifierKey:
-    """Read a verifier key of type 1, 2, 4 or 6; raises `MalformedInput` for any other spelling of it."""
+    """Read a verifier key of type 1, 2, 4, 5 or 6; raises `MalformedInput` for any other spelling of it."""
     name, _, rest = text.partition("+")
     key_id, _, encoded = rest.partition("+")
     try:
@@ -88,9 +93,10 @@ def _load_key(signature_type: int, material: bytes) -> PublicKey | MLDSA44Public
         return wrap_public_key(ed25519.Ed25519PublicKey.from_public_bytes(material))
     if signature_type == ML_DSA_44_COSIGNATURE:
         return MLDSA44PublicKey.from_public_bytes(material)
-    if signature_type == ECDSA:
+    if signature_type in {ECDSA, TREE_HEAD}:
         key = parse_public_key(material)
-        if key.algorithm.key_type == "ecdsa":
+        wanted = signature_type == ECDSA or key.algorithm.parameter == _P256
+        if key.algorithm.key_type == "ecdsa" and wanted:
             return key
         raise ValueError(key.algorithm.key_type)
     raise MalformedInput(
@@ -102,6 +108,11 @@ def log_vkey(origin: str, key: PublicKey) -> VerifierKey:
     """Make the verifier key of a log that signs plain notes; raises `MalformedInput` for an RSA key."""
     signature_type = ED25519 if key.algorithm.key_type == "ed25519" else ECDSA
     return verifier_key(origin, signature_type, note_material(key))
+
+
+def ctlog_vkey(origin: str, key: PublicKey) -> VerifierKey:
+    """Make the verifier key of a CT log, whose checkpoints carry tree heads; raises `MalformedInput`."""
+    return verifier_key(origin, TREE_HEAD, key.spki)
 
 
 def note_material(key: PublicKey) -> bytes:

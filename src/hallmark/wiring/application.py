@@ -18,7 +18,7 @@ from hallmark.ca.issuers import FixedKeys, OidcIssuer, OidcIssuers
 from hallmark.ca.service import CertificateAuthority
 from hallmark.core.keys import parse_public_key
 from hallmark.core.oidc.issuers import ISSUER_TYPES
-from hallmark.core.vkey import log_vkey
+from hallmark.core.vkey import ctlog_vkey, log_vkey
 from hallmark.ctlog import http as ctlog_http
 from hallmark.ctlog.service import CtLog
 from hallmark.errors import ConfigurationError
@@ -48,7 +48,7 @@ from hallmark.wiring.logs import STATIC_CT, open_ctlog
 from hallmark.wiring.metrics import FAMILIES, InstanceMetrics, LogStates
 from hallmark.wiring.settings import Settings
 from hallmark.wiring.shards import FIRST, Shard, ShardTable, open_shard
-from hallmark.wiring.witnessing import open_witnessed
+from hallmark.wiring.witnessing import open_ctlog_witnessed, open_witnessed
 
 OnFailure = Callable[[BaseException], None]
 _SHARDS: Final = "/shards/"
@@ -255,7 +255,8 @@ class _Parts:
             roots=read_chain(self._layout, "ca")[-1:],
             issuers=ObjectIssuerStore(log.objects()),
         )
-        return service, read_routes(log.reader(), folder=STATIC_CT.folder)
+        witnessed = open_ctlog_witnessed(self._layout, log, parse_public_key(key.spki))
+        return service, read_routes(log.reader(witnessed), folder=STATIC_CT.folder)
 
     def tsa(self) -> TimestampAuthority:
         return TimestampAuthority(
@@ -299,8 +300,12 @@ class _Parts:
     def _describe(self) -> bytes:
         newest = ShardTable(self._layout).read()[-1]
         _, signer = open_shard(self._layout, self._instance, newest)
-        vkey = log_vkey(signer.origin, signer.public_key).to_text()
-        described = description(self._instance, self._read_client_file("root.json"), vkey)
+        ctlog = parse_public_key(read_key(self._layout.key("ctlog")).spki)
+        vkeys = {
+            "tlog": log_vkey(signer.origin, signer.public_key).to_text(),
+            "ctlog": ctlog_vkey(self._instance.ctlog_origin, ctlog).to_text(),
+        }
+        described = description(self._instance, self._read_client_file("root.json"), vkeys)
         return msgspec.json.format(msgspec.json.encode(described), indent=2)
 
     def _read_client_file(self, name: str) -> bytes:

@@ -1,6 +1,7 @@
 """What an instance says of itself at `/.well-known/hallmark.json`."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Final
 
 from hallmark.wiring.layout import InstanceFile
@@ -8,10 +9,10 @@ from hallmark.wiring.layout import InstanceFile
 CLIENT_FILES: Final = ("trusted_root.json", "signing_config.json", "client_trust_config.json", "root.json")
 
 
-def description(instance: InstanceFile, tuf_root: bytes, tlog_vkey: str) -> dict[str, object]:
+def description(instance: InstanceFile, tuf_root: bytes, vkeys: Mapping[str, str]) -> dict[str, object]:
     """Describe the instance for `/.well-known/hallmark.json`. Nobody need believe it: roots are pinned.
 
-    `tlog_vkey` is the signature log's key as witnesses and monitors want it.
+    `vkeys` are the keys of the logs as witnesses and monitors want them.
     """
     base = instance.base_url
     configs = f"{base}/.well-known/hallmark"
@@ -31,6 +32,6 @@ def description(instance: InstanceFile, tuf_root: bytes, tlog_vkey: str) -> dict
             "client_trust_config": f"{configs}/client_trust_config.json",
             "root": f"{base}/tuf/1.root.json",
         },
-        "vkeys": {"tlog": tlog_vkey},
+        "vkeys": dict(vkeys),
         "root_fingerprint": hashlib.sha256(tuf_root).hexdigest(),
     }

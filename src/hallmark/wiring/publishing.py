@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
+from hallmark.core.keys import parse_public_key
 from hallmark.errors import HallmarkError, Overloaded
 from hallmark.tiledlog.publisher import Publisher
 from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.logs import open_ctlog
 from hallmark.wiring.rotation import freeze_due_shards, trust_locked, write_client_files
 from hallmark.wiring.shards import ShardTable, open_shard
-from hallmark.wiring.witnessing import open_witnesses
+from hallmark.wiring.witnessing import open_ctlog_witnesses, open_witnesses
 
 logger = logging.getLogger("hallmark.publishing")
 
@@ -35,7 +36,9 @@ class Publishing:
         self._instance = instance
         self._shards = ShardTable(layout)
         self._open: dict[int, tuple[Publisher, SqliteHeadStore]] = {}
-        self._ctlog = open_ctlog(layout, instance)[0].publisher()
+        ctlog, key = open_ctlog(layout, instance)
+        witnesses = open_ctlog_witnesses(layout, ctlog, parse_public_key(key.spki))
+        self._ctlog = ctlog.publisher(witnesses)
         self._on_failure = on_failure
         self._stopping = threading.Event()
         self._complaint = ""

@@ -4,7 +4,8 @@ from typing import Final
 
 import msgspec
 
-from hallmark.core.vkey import log_vkey
+from hallmark.core.keys import PublicKey
+from hallmark.core.vkey import ctlog_vkey, log_vkey
 from hallmark.core.witness_policy import NONE, WitnessPolicy, parse_witness_policy
 from hallmark.durable_files import write_durably
 from hallmark.errors import ConfigurationError, MalformedInput
@@ -104,6 +105,29 @@ def open_witnessed(layout: Layout, log: OpenLog) -> WitnessedCheckpoint | None:
         return None
     strict = setting.mode is WitnessMode.STRICT
     return WitnessedCheckpoint(log.objects(), log.signer, setting.parse(), strict=strict)
+
+
+def open_ctlog_witnesses(layout: Layout, log: OpenLog, key: PublicKey) -> Witnesses | None:
+    """Make the asking side of the CT log; None unless a `log` line of the policy names its key."""
+    setting = _ctlog_setting(layout, log, key)
+    return None if setting is None else Witnesses(setting.parse(), setting.mode)
+
+
+def open_ctlog_witnessed(layout: Layout, log: OpenLog, key: PublicKey) -> WitnessedCheckpoint | None:
+    """Make the reading side of the CT log, where it has witnesses."""
+    setting = _ctlog_setting(layout, log, key)
+    if setting is None:
+        return None
+    strict = setting.mode is WitnessMode.STRICT
+    return WitnessedCheckpoint(log.objects(), log.signer, setting.parse(), strict=strict)
+
+
+def _ctlog_setting(layout: Layout, log: OpenLog, key: PublicKey) -> WitnessSetting | None:
+    """Only where it is named: a strict policy of witnesses that do not know it would hide its checkpoint."""
+    setting = read_setting(layout)
+    own = ctlog_vkey(log.signer.origin, key)
+    named = setting is not None and own in [item.key for item in setting.parse().logs]
+    return setting if named else None
 
 
 def check_witnesses_know(layout: Layout, log: OpenLog, signer: NoteSigner) -> None:

@@ -41,6 +41,10 @@ class SizeConflict(Conflict):
         self.size = size
 
 
+class HistoryConflict(Conflict):
+    """The newest cosigned checkpoint has the same size and another root hash: the log has two histories."""
+
+
 class CosigningKeys:
     """The keys of a witness under its name: each makes a cosignature of its own kind."""
 
@@ -86,8 +90,9 @@ class Witness:
     def add_checkpoint(self, body: bytes) -> bytes:
         """Cosign the checkpoint of a request; returns signature lines.
 
-        Raises `MalformedInput` (400), `NotFound` (404), `PolicyViolation` (403), `SizeConflict` (409) and
-        `InvalidProof` (422). What is returned is durable: no later start forgets that it was signed.
+        Raises `MalformedInput` (400), `NotFound` (404), `PolicyViolation` (403), `SizeConflict` and
+        `HistoryConflict` (409), `InvalidProof` (422). What is returned is durable: no later start forgets
+        that it was signed.
         """
         request = parse_add_checkpoint(body)
         log = self.config.logs.get(request.checkpoint.origin)
@@ -160,8 +165,10 @@ def _check_growth(head: CosignedHead, request: AddCheckpoint) -> None:
     try:
         if new.size == 0 and new.root != EMPTY_ROOT:
             raise InvalidProof("an empty tree has another root hash")
+        if new.size == head.size and new.root != head.root:
+            raise HistoryConflict(f"another root hash of size {new.size} was cosigned", code="other_root")
         verify_consistency(head.size, head.root, new.size, new.root, request.proof)
-    except InvalidProof as error:
+    except (InvalidProof, HistoryConflict) as error:
         logger.warning(
             "log %s: a checkpoint of size %d with root hash %s does not extend size %d with root hash %s: %s",
             *(new.origin, new.size, new.root.hex(), head.size, head.root.hex(), error),
