@@ -190,10 +190,6 @@ class HeadStore(Protocol):
         """
         ...
 
-    def find(self, keys: Sequence[bytes]) -> Mapping[bytes, Place]:
-        """Find which of these dedup keys the log has."""
-        ...
-
     def time_of(self, index: int) -> int:
         """Tell the time of an entry's commit, in milliseconds; raises `NotFound`."""
         ...

@@ -9,7 +9,7 @@ import threading
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.contract.test_head_store import HEAD, commit, key
+from tests.contract.test_head_store import HEAD, commit, find, key
 
 from hallmark.adapters.storage import key_index
 from hallmark.adapters.storage.key_run import KeyRun, RunMerge, RunName, RunWriter, record
@@ -132,12 +132,9 @@ def settle(store) -> None:
 
 
 def check_keys(store, size: int) -> None:
-    found = store.find([key(index) for index in range(size + 10)])
-    assert {item: place.index for item, place in found.items()} == {
-        key(index): index for index in range(size)
-    }
-    with store.transaction() as transaction:
-        assert transaction.find([key(index) for index in range(size + 10)]) == found
+    asked = [key(index) for index in range(size + 10)]
+    found = find(store, asked)
+    assert {item: place.index for item, place in found.items()} == {asked[at]: at for at in range(size)}
 
 
 def test_keys_are_found_in_recent_rows_and_in_runs_of_every_size(store, tmp_path, small_runs):
@@ -182,20 +179,18 @@ def test_writers_and_the_publisher_do_not_disturb_each_other(store, tmp_path, sm
 
     thread = threading.Thread(target=publish)
     thread.start()
-    reader = SqliteHeadStore(tmp_path / "log.db")
+    other = SqliteHeadStore(tmp_path / "log.db")
     for start in range(0, 600, 3):
         with store.transaction() as transaction:
             assert transaction.find([key(start), key(start + 1)]) == {}
         commit(store, start, start + 3)
-        assert {place.index for place in reader.find([key(start), key(start // 2)]).values()} == {
-            start,
-            start // 2,
-        }
+        found = find(other, [key(start), key(start // 2)])
+        assert {place.index for place in found.values()} == {start, start // 2}
     stop.set()
     thread.join()
     assert failures == []
     check_keys(store, 600)
-    reader.close()
+    other.close()
 
 
 @pytest.mark.parametrize("passes", range(0, 60, 3))

@@ -50,6 +50,11 @@ def commit(store, start: int, end: int) -> None:
         transaction.commit(transaction.head(), staged(start, end), (root(end),), keys)
 
 
+def find(store, keys):
+    with store.transaction() as transaction:
+        return transaction.find(keys)
+
+
 def test_a_new_store_has_no_log(store):
     with pytest.raises(NotFound):
         store.head()
@@ -68,7 +73,7 @@ def test_a_commit_moves_head_staged_bytes_and_dedup_keys_together(store):
     head, rows = store.snapshot()
     assert (head.size, head.root, head.time, head.checkpoint) == (3, b"\x03" * 32, 2000, b"note 3")
     assert rows == (staged(0, 3),)
-    assert store.find([key(1), key(9)]) == {key(1): Place(1, 2000)}
+    assert find(store, [key(1), key(9)]) == {key(1): Place(1, 2000)}
 
 
 def test_a_commit_on_a_moved_head_is_refused_and_leaves_nothing(store):
@@ -77,7 +82,7 @@ def test_a_commit_on_a_moved_head_is_refused_and_leaves_nothing(store):
     with store.transaction() as transaction, pytest.raises(Conflict):
         transaction.commit(HEAD, staged(0, 5), (b"\x05" * 32,), [(key(100), 0)])
     assert store.head().size == 3
-    assert store.find([key(100)]) == {}
+    assert find(store, [key(100)]) == {}
 
 
 def test_an_abandoned_transaction_leaves_nothing(store):
@@ -103,7 +108,7 @@ def test_applied_commits_are_dropped_and_others_stay(store):
     head, rows = store.snapshot()
     assert (head.applied, head.applied_edge) == (3, (b"e" * 32,))
     assert rows == (staged(3, 5),)
-    assert store.find([key(0)]) == {key(0): Place(0, 2000)}
+    assert find(store, [key(0)]) == {key(0): Place(0, 2000)}
 
 
 def test_a_bounded_snapshot_takes_the_oldest_commits(store):

@@ -101,7 +101,9 @@ def check_image(image: Path, answers: list[dict]) -> None:
         for size, root in {(answer["size"], answer["root"]) for answer in answers}:
             assert log.reader.root(size).hex() == root
         keys = [hashlib.sha256(leaf).digest() for leaf in leaves]
-        assert [log.store.find([key])[key].index for key in keys] == list(range(head.size))
+        with log.store.transaction() as transaction:
+            found = transaction.find(keys)
+        assert [found[key].index for key in keys] == list(range(head.size))
         published = log.signer.verify(log.objects.get("checkpoint"))
         assert isinstance(published, Checkpoint)
         assert published.size == head.size

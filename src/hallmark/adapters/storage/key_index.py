@@ -121,16 +121,19 @@ class KeyIndex:
         self._runs, self._generation = (), -1
 
     def refresh(self, db: sqlite3.Connection) -> None:
-        """Read what has changed since the last time, inside the caller's transaction.
+        """Read what has changed since the last time, inside the caller's write transaction.
 
-        Raises `FileNotFoundError` where a run was replaced after a read transaction began: begin another.
+        No run goes while it holds the lock: raises `StorageFailed` where one is missing all the same.
         """
         row = db.execute(_STATE).fetchone()
         if row is None:
             raise NotFound("no log was created here", code="no_log")
         size, generation = row
         if generation != self._generation:
-            self._open(read_runs(db))
+            try:
+                self._open(read_runs(db))
+            except FileNotFoundError as error:
+                raise StorageFailed(f"a run of the dedup index is missing: {error}") from error
             self._generation = generation
         if self._end < size:
             self._recent.update(read_recent(db, self._end))
@@ -150,12 +153,6 @@ class KeyIndex:
             if index is not None:
                 found[key] = index
         return found
-
-    def rows(self) -> Iterator[tuple[bytes, int]]:
-        """Give every key with its index, in no order."""
-        for run in self._runs:
-            yield from run.rows()
-        yield from self._recent.items()
 
     def _open(self, names: Sequence[RunName]) -> None:
         known = {run.name: run for run in self._runs}

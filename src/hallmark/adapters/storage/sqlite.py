@@ -53,7 +53,6 @@ _BUSY_SECONDS: Final = 30
 _RESTORE: Final = "restore the directory from its newest copy; a log must not begin anew under its name"
 _COMPACT_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 5.0
-_ATTEMPTS: Final = 5
 _TRUNCATE_BYTES: Final = 64 * 1024 * 1024
 
 _NOTHING_WRITTEN: Final = {
@@ -166,19 +165,6 @@ class SqliteHeadStore:
         finally:
             self._roll_back()
 
-    def find(self, keys: Sequence[bytes]) -> Mapping[bytes, Place]:
-        """Find which of these dedup keys the log has."""
-        for _attempt in range(_ATTEMPTS):
-            self._db.execute("BEGIN")
-            try:
-                self._keys.refresh(self._db)
-                return _places(self._db, self._keys.find(keys))
-            except FileNotFoundError:
-                continue  # the runs were merged after this transaction began
-            finally:
-                self._roll_back()
-        raise StorageFailed(f"{self._path}: runs of the dedup index are missing")
-
     def time_of(self, index: int) -> int:
         """Tell the time of an entry's commit."""
         return read_time(self._db, index)
@@ -266,10 +252,7 @@ class _SqliteTransaction:
 
     def find(self, keys: Sequence[bytes]) -> Mapping[bytes, Place]:
         """Find which of these dedup keys the log has."""
-        try:
-            self._keys.refresh(self._db)
-        except FileNotFoundError as error:  # no run goes while this transaction holds the lock
-            raise StorageFailed(f"a run of the dedup index is missing: {error}") from error
+        self._keys.refresh(self._db)
         return _places(self._db, self._keys.find(keys))
 
     def commit(
