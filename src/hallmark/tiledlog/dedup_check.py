@@ -13,8 +13,8 @@ _MAX_MISSING: Final = 100_000
 class DedupRows(Protocol):
     """The rows of the dedup index, and the times of commits."""
 
-    def indexes(self, keys: Sequence[bytes]) -> Mapping[bytes, int]:
-        """Look keys up."""
+    def indexes(self, entries: Mapping[bytes, int]) -> Mapping[bytes, int]:
+        """Look the keys of entries up; what their indexes should be says where to look first."""
         ...
 
     def rows(self) -> Iterable[tuple[bytes, int]]:
@@ -56,8 +56,7 @@ class DedupCheck:
             self._look_up()
 
     def _look_up(self) -> None:
-        """In the order of the keys, because neighbours share pages of the database."""
-        found = self._rows.indexes(sorted(self._waiting))
+        found = self._rows.indexes(self._waiting)
         for key, index in self._waiting.items():
             place = found.get(key)
             if place == index:

@@ -139,13 +139,23 @@ class SqliteAudit:
             _check_types(commit, _STAGED_TYPES)
             yield commit
 
-    def indexes(self, keys: Sequence[bytes]) -> Mapping[bytes, int]:
-        """Look keys up."""
+    def indexes(self, entries: Mapping[bytes, int]) -> Mapping[bytes, int]:
+        """Look the keys of entries up, in the runs that should hold them before all others."""
         self._check_keys()
-        found = {key: self._recent[key] for key in keys if key in self._recent}
-        for run in self._runs:
-            found |= {key: index for key in keys if (index := run.find(key)) is not None}
+        found = dict(self._own_rows(entries))
+        for key in entries.keys() - found.keys():
+            index = self._recent.get(key)
+            for run in self._runs:
+                index = run.find(key) if index is None else index
+            if index is not None:
+                found[key] = index
         return found
+
+    def _own_rows(self, entries: Mapping[bytes, int]) -> Iterator[tuple[bytes, int]]:
+        for run in self._runs:
+            for key, index in entries.items():
+                if run.name.start <= index < run.name.end and run.find(key) == index:
+                    yield key, index
 
     def rows(self) -> Iterator[tuple[bytes, int]]:
         """Read every key with its index, in no order."""
