@@ -152,3 +152,17 @@ def test_whoever_is_in_the_log_was_answered_when_the_instance_ends_under_load(tm
         assert check_log(again.base_url, key, answers) == 1 + len(answers)
     finally:
         assert again.stop() == 0
+
+
+def test_clients_that_hold_half_a_request_do_not_hold_up_the_end(tmp_path):
+    instance = RunningInstance(tmp_path / "data", tmp_path)
+    host, _, port = instance.base_url.removeprefix("http://").partition(":")
+    head = b"POST /api/v2/log/entries HTTP/1.1\r\nHost: log\r\nContent-Length: 100\r\n"
+    halves = [socket.create_connection((host, int(port))) for _ in range(3)]
+    for connection, sent in zip(halves, (b"", head, head + b"\r\n{"), strict=True):
+        connection.sendall(sent)
+    time.sleep(0.3)  # let the server see them
+    assert instance.stop() == 0
+    for connection in halves:
+        connection.close()
+    assert "has not ended" not in (tmp_path / "up.log").read_text()

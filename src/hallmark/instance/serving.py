@@ -13,10 +13,13 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from hallmark.web.asgi import App
+from hallmark.web.asgi import App, Receive, Scope, Send
 
 _BACKLOG: Final = 4096
 _HEADER_SECONDS: Final = 30
+_DRAIN_SECONDS: Final = 8.0  # more than an answer may take once the process is to end
+_QUIET_SECONDS: Final = 0.4
+_LOOK_SECONDS: Final = 0.02
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -34,13 +37,13 @@ async def serve(
     while_serving: Callable[[], Coroutine[Any, Any, None]],
     before_stop: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until one of these signals comes.
+    """Serve until one of these signals comes, and what was accepted by then is answered.
 
-    `while_serving` runs from when the port answers; `before_stop` is called when a signal has come, while
-    requests that were accepted are still answered.
+    `while_serving` runs from when the port answers; `before_stop` is called when a signal has come.
     """
+    calls = _Calls(app)
     server = Server(
-        app,
+        calls,
         address=host,
         port=port,
         interface=Interfaces.ASGINL,
@@ -53,18 +56,50 @@ async def serve(
     loop = asyncio.get_running_loop()
     serving = asyncio.create_task(server.serve())
     end: Callable[[], None] = server.stop
+    stopped = asyncio.Event()
 
     def stop() -> None:
         before_stop()
         end()
+        stopped.set()
 
     for number in signals:
         loop.add_signal_handler(number, stop)
     await asyncio.sleep(0)
     await _until_listening(host, port)
     beside = asyncio.create_task(while_serving())
-    await serving
+    waiting = asyncio.create_task(stopped.wait())
+    await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
+    await _drain(serving, calls)
     beside.cancel()
+
+
+class _Calls:
+    """An application that knows how many calls it has not answered yet."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self.open = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.open += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self.open -= 1
+
+
+async def _drain(serving: asyncio.Task[None], calls: _Calls) -> None:
+    """Wait until the server has ended, or nothing is left that it could still answer.
+
+    It waits by itself for every connection, also for one that holds half a request and may do so for long.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _DRAIN_SECONDS
+    quiet = 0.0
+    while not serving.done() and quiet < _QUIET_SECONDS and loop.time() < deadline:
+        await asyncio.sleep(_LOOK_SECONDS)
+        quiet = 0.0 if calls.open else quiet + _LOOK_SECONDS
 
 
 async def _until_listening(host: str, port: int) -> None:

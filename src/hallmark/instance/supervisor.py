@@ -113,6 +113,7 @@ class Worker:
         try:
             self.process.wait(max(deadline - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
+            logger.error("worker %d has not ended in %d seconds", self.task.number, _STOP_SECONDS)
             self.process.kill()
             self.process.wait()
         self.close()
