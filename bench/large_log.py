@@ -1,6 +1,6 @@
 """What a large log costs over an empty one: disk, restart, memory, rate and latency.
 
-    python -m bench.load_log DIRECTORY --entries 10000000 --scratch /dev/shm
+    python -m bench.load_log DIRECTORY --entries 10000000
     python -m bench.large_log DIRECTORY
 
 The load appends to the large log, so its size grows a little with every run. Large and empty instance are

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from tests.contract.test_head_store import HEAD, commit, find, key
 
 from hallmark.adapters.storage import key_index
-from hallmark.adapters.storage.key_run import KeyRun, RunMerge, RunName, RunWriter, record
+from hallmark.adapters.storage.key_filter import KeyFilter
+from hallmark.adapters.storage.key_run import (
+    RECORD_SIZE,
+    KeyRun,
+    RunMerge,
+    RunName,
+    RunWriter,
+    record,
+)
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
 from hallmark.errors import ConfigurationError, Overloaded
 from hallmark.ports import StorageFailed
@@ -39,6 +47,16 @@ def test_a_run_finds_every_key_it_was_given_and_no_other(tmp_path_factory, keys,
     assert dict(run.rows()) == {item: index for index, item in enumerate(keys, 7)}
     assert run.complaint() is None
     run.close()
+
+
+def test_a_filter_lets_every_key_of_its_run_through_and_few_others():
+    source = random.Random(2)
+    keys, others = ([source.randbytes(32) for _ in range(2000)] for _ in range(2))
+    made = KeyFilter(len(keys))
+    made.add(b"".join(record(item, index) for index, item in enumerate(keys)), RECORD_SIZE)
+    read = KeyFilter(len(keys), made.to_bytes())
+    assert all(read.may_hold(item) for item in keys)
+    assert sum(read.may_hold(item) for item in others) < len(others) // 6
 
 
 def test_keys_that_begin_alike_are_told_apart(tmp_path):

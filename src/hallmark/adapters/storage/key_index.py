@@ -104,7 +104,7 @@ def open_runs(folder: Path, names: Sequence[RunName]) -> Sequence[KeyRun]:
 class KeyIndex:
     """The index as one process sees it; `refresh` brings it up to the head.
 
-    Memory: the keys that no run holds yet, 65,536 as a rule, and eight bytes for 32 of all others.
+    Memory: the keys that no run holds yet, 65,536 as a rule, and a byte and a quarter for each other one.
     """
 
     def __init__(self, database: Path) -> None:

@@ -4,10 +4,12 @@
     uint64 start, end                       the entries [start, end), one record for each
     struct { uint8 key[32]; uint48 index; } record[end - start]
     uint64 first[ceil((end - start) / 32)]  the beginning of every 32nd key
+    uint8  filter[end - start]              see `key_filter`
     uint8  sha256[32]                       of all before
 
-All numbers are big-endian. Whoever looks a key up has `first` in memory and reads one block of 32 records.
-Keys come from callers, who may choose them: nothing here takes them for evenly spread.
+All numbers are big-endian. Whoever looks a key up has `filter` and `first` in memory; for a key that the run
+may hold it reads one block of 32 records. Keys come from callers, who may choose them: nothing here takes
+them for evenly spread.
 """
 
 import hashlib
@@ -22,6 +24,7 @@ from typing import Final
 
 import msgspec
 
+from hallmark.adapters.storage.key_filter import KeyFilter
 from hallmark.durable_files import sync_folder, write_all
 from hallmark.ports import DEDUP_KEY_SIZE, StorageFailed
 
@@ -30,6 +33,7 @@ _MAGIC: Final = b"HMKEYS1\n"
 _HEADER: Final = struct.Struct(">8sQQ")
 _BLOCK: Final = 32
 _FIRST_SIZE: Final = 8
+_HASH_SIZE: Final = 32
 _PAGE: Final = 8192
 _SYNC_BYTES: Final = 4 * 1024 * 1024
 
@@ -53,8 +57,17 @@ class RunName(msgspec.Struct, frozen=True, order=True):
     @property
     def bytes(self) -> int:
         """The size of the file."""
-        blocks = -(-self.count // _BLOCK)
-        return _HEADER.size + RECORD_SIZE * self.count + _FIRST_SIZE * blocks + hashlib.sha256().digest_size
+        return self.filter_offset + self.count + _HASH_SIZE
+
+    @property
+    def first_offset(self) -> int:
+        """Where `first` begins in the file."""
+        return _HEADER.size + RECORD_SIZE * self.count
+
+    @property
+    def filter_offset(self) -> int:
+        """Where the filter begins in the file."""
+        return self.first_offset + _FIRST_SIZE * -(-self.count // _BLOCK)
 
 
 def record(key: bytes, index: int) -> bytes:
@@ -93,6 +106,7 @@ class KeyRun:
             if self._read(0, _HEADER.size) != _HEADER.pack(_MAGIC, name.start, name.end):
                 raise StorageFailed(f"{self._path} does not begin as the keys of its entries do")
             self._first = self._read_first()
+            self._filter = KeyFilter(name.count, self._read(name.filter_offset, name.count))
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -103,6 +117,8 @@ class KeyRun:
 
     def find(self, key: bytes) -> int | None:
         """Find the index of the entry with this key."""
+        if not self._filter.may_hold(key):
+            return None
         prefix = _prefix(key)
         end = bisect_right(self._first, prefix)
         if end == 0:
@@ -128,12 +144,12 @@ class KeyRun:
 
     def complaint(self) -> str | None:
         """Read the whole file and say what is wrong with it."""
-        digest, left, offset = hashlib.sha256(), self.name.bytes - 32, 0
+        digest, left, offset = hashlib.sha256(), self.name.bytes - _HASH_SIZE, 0
         while left:
             part = self._read(offset, min(left, _SYNC_BYTES))
             digest.update(part)
             offset, left = offset + len(part), left - len(part)
-        if digest.digest() != self._read(offset, 32):
+        if digest.digest() != self._read(offset, _HASH_SIZE):
             return f"{self._path.name} does not have the hash that stands at its end"
         return None
 
@@ -147,8 +163,8 @@ class KeyRun:
         return data
 
     def _read_first(self) -> "array[int]":
-        offset = _HEADER.size + RECORD_SIZE * self.name.count
-        first = array("Q", self._read(offset, self.name.bytes - 32 - offset))
+        offset = self.name.first_offset
+        first = array("Q", self._read(offset, self.name.filter_offset - offset))
         if sys.byteorder == "little":
             first.byteswap()
         return first
@@ -168,6 +184,7 @@ class RunWriter:
         self._descriptor = os.open(self._beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         self._digest = hashlib.sha256()
         self._first = array("Q")
+        self._filter = KeyFilter(name.count)
         self._written = 0
         self._unsynced = 0
         self._put(_HEADER.pack(_MAGIC, name.start, name.end))
@@ -177,7 +194,9 @@ class RunWriter:
         for at in range(-self._written % _BLOCK, len(records), _BLOCK):
             self._first.append(_prefix(records[at]))
         self._written += len(records)
-        self._put(b"".join(records))
+        joined = b"".join(records)
+        self._filter.add(joined, RECORD_SIZE)
+        self._put(joined)
 
     def finish(self) -> None:
         """Give the file its end and its name."""
@@ -186,6 +205,7 @@ class RunWriter:
         if sys.byteorder == "little":
             self._first.byteswap()
         self._put(self._first.tobytes())
+        self._put(self._filter.to_bytes())
         self._put(self._digest.digest())
         self._sync()
         self._close()
