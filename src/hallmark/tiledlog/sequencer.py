@@ -119,6 +119,7 @@ class Sequencer:
 
     def _run(self) -> None:
         try:
+            self._prepare()
             while batch := self._next_batch():
                 began = time.perf_counter()
                 outcomes = self._commit([caller.entry for caller in batch])
@@ -127,6 +128,11 @@ class Sequencer:
         except BaseException as error:  # whatever it was, the process must not go on
             logger.critical("the log %s stops: %s", self._signer.origin, error, exc_info=error)
             self._on_failure(error)
+
+    def _prepare(self) -> None:
+        """Let the store read its dedup index now, and not while the first caller waits."""
+        with suppress(Overloaded), self._store.transaction() as transaction:
+            transaction.find(())
 
     def _observe(self, seconds: float, outcomes: Sequence[Outcome]) -> None:
         answered = [outcome for outcome in outcomes if isinstance(outcome, Appended)]
