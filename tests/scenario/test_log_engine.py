@@ -21,7 +21,7 @@ from hallmark.errors import Conflict, Frozen, InvalidProof, MalformedInput, NotF
 from hallmark.ports import Appended, StorageFailed
 from hallmark.tiledlog.commit import fixed_leaf
 from hallmark.tiledlog.log import freeze_log
-from hallmark.tiledlog.objects import PublishedTiles
+from hallmark.tiledlog.objects import PublishedTiles, tile_reader
 from hallmark.tiledlog.sequencer import QueueLimits
 
 
@@ -94,11 +94,11 @@ def test_proofs_hold_at_any_size_and_between_any_two(log):
 
 def test_the_memory_of_a_reader_is_bounded_in_tiles(tmp_path):
     objects = CountedObjects()
-    tiles = PublishedTiles(objects, "entries", max_tiles=4)
+    tiles = PublishedTiles(tile_reader(objects, "entries"), max_tiles=4)
     for index in (0, 1, 2, 3, 0, 4, 0, 1):  # 1 is the one that was not asked for the longest
         tiles.read(TileId(0, index))
     assert objects.read == [f"tile/0/00{index}" for index in (0, 1, 2, 3, 4, 1)]
-    assert len(tiles._full) == 4
+    assert len(tiles._known) == 4
 
 
 class CountedObjects:

@@ -1,10 +1,13 @@
 """Tiles and entry bundles (C2SP tlog-tiles)."""
 
+import hashlib
+
 import pytest
 
 from hallmark.core.tiles import (
     MAX_ENTRY_BYTES,
     TileId,
+    TileNodes,
     bundle_record,
     bundles_between,
     entry_bundle,
@@ -111,3 +114,22 @@ def test_cuts_a_tile_into_hashes():
     assert split_hashes(b"a" * 32 + b"b" * 32) == [b"a" * 32, b"b" * 32]
     with pytest.raises(MalformedInput):
         split_hashes(b"a" * 33)
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 129, 255, 256])
+def test_gives_the_complete_nodes_above_a_tile_and_no_others(width):
+    hashes = [hashlib.sha256(bytes([number])).digest() for number in range(width)]
+    nodes = TileNodes(b"".join(hashes))
+    row = hashes
+    for height in range(9):
+        assert [nodes.node(height, index) for index in range(len(row))] == row
+        with pytest.raises(MalformedInput):
+            nodes.node(height, len(row))
+        row = [
+            hashlib.sha256(b"\x01" + row[at] + row[at + 1]).digest() for at in range(0, len(row) // 2 * 2, 2)
+        ]
+
+
+def test_a_tile_of_broken_length_has_no_nodes():
+    with pytest.raises(MalformedInput):
+        TileNodes(b"a" * 65).node(1, 0)

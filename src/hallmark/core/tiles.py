@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from hallmark.core.merkle import HASH_SIZE
+from hallmark.core.merkle import HASH_SIZE, node_hash
 from hallmark.errors import MalformedInput
 
 TILE_HEIGHT: Final = 8
@@ -97,6 +97,24 @@ def split_hashes(data: bytes) -> list[bytes]:
     if len(data) % HASH_SIZE:
         raise MalformedInput("the tile is no whole number of hashes")
     return [data[start : start + HASH_SIZE] for start in range(0, len(data), HASH_SIZE)]
+
+
+class TileNodes:
+    """The hashes of a tile and of the complete nodes above them, each computed once, if it is asked for."""
+
+    def __init__(self, tile: bytes) -> None:
+        self.tile = tile
+        self._rows = [tile]
+
+    def node(self, height: int, index: int) -> bytes:
+        """Give a node `height` levels above the tile; raises `MalformedInput` where the tile is too short."""
+        while len(self._rows) <= height:
+            below = split_hashes(self._rows[-1])
+            self._rows.append(b"".join(map(node_hash, below[::2], below[1::2])))
+        node = self._rows[height][HASH_SIZE * index : HASH_SIZE * (index + 1)]
+        if len(node) != HASH_SIZE:
+            raise MalformedInput(f"the tile has {len(self.tile)} bytes, too few for this node")
+        return node
 
 
 def entry_bundle(entries: Sequence[bytes]) -> bytes:

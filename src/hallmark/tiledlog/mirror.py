@@ -27,7 +27,7 @@ from hallmark.core.merkle import (
 from hallmark.core.tiles import TILE_HEIGHT, TILE_WIDTH, TileId, bundles_between, split_hashes, tiles_between
 from hallmark.errors import InvalidProof, MalformedInput, NotFound, RemoteError, TrustError
 from hallmark.ports import LogHead, ObjectStore
-from hallmark.tiledlog.objects import CHECKPOINT, partial_folder, tile_path
+from hallmark.tiledlog.objects import CHECKPOINT, PublishedTiles, partial_folder, tile_path
 from hallmark.tiledlog.records import RecordFormat
 from hallmark.tiledlog.view import LogView
 
@@ -151,7 +151,7 @@ class Mirror:
                 f"the source's tiles do not lead to its root hash {new.root.hex()}", code="tiles_differ"
             )
         head = LogHead(new.size, new.root, 0, tuple(edge), b"", new.size, tuple(edge))
-        return LogView(head, (), self._fetch, self._format)
+        return LogView(head, (), PublishedTiles(self._fetch, max_tiles=64), self._format)
 
     def _copy(self, pool: ThreadPoolExecutor, old: Checkpoint, new: Checkpoint, progress: Progress) -> None:
         for level in _levels_down(old.size, new.size):

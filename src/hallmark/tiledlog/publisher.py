@@ -18,7 +18,7 @@ from hallmark.core.merkle import consistency_path, verify_consistency
 from hallmark.core.tiles import TILE_WIDTH, TileId, bundles_between, tiles_between
 from hallmark.errors import InvalidProof, NotFound, TrustError
 from hallmark.ports import CheckpointSigner, HeadStore, LogHead, ObjectStore, StagedCommit
-from hallmark.tiledlog.objects import CHECKPOINT, PublishedTiles, partial_folder, tile_path
+from hallmark.tiledlog.objects import CHECKPOINT, PublishedTiles, partial_folder, tile_path, tile_reader
 from hallmark.tiledlog.records import RecordFormat
 from hallmark.tiledlog.view import LogView
 from hallmark.tiledlog.witnessing import Cosigned, Cosigner
@@ -81,8 +81,8 @@ class Publisher:
         return target.checkpoint != head.checkpoint
 
     def _view(self, target: LogHead, staged: Sequence[StagedCommit]) -> LogView:
-        tiles = PublishedTiles(self._objects, self._format.folder, max_tiles=64)
-        view = LogView(target, staged, tiles.read, self._format)
+        tiles = PublishedTiles(tile_reader(self._objects, self._format.folder), max_tiles=64)
+        view = LogView(target, staged, tiles, self._format)
         if view.root != target.root:
             raise InvalidProof("the staged entries do not lead to the log's root hash", code="damaged_log")
         return view
@@ -136,8 +136,8 @@ class Publisher:
         if published.size == 0:
             return
         current, staged = self._store.snapshot()
-        tiles = PublishedTiles(self._objects, self._format.folder)
-        view = LogView(current, staged, tiles.read, self._format)
+        tiles = PublishedTiles(tile_reader(self._objects, self._format.folder))
+        view = LogView(current, staged, tiles, self._format)
         try:
             proof = [view.range_hash(*item) for item in consistency_path(published.size, current.size)]
             verify_consistency(published.size, published.root, current.size, current.root, proof)

@@ -10,7 +10,7 @@ from hallmark.core.merkle import consistency_path, inclusion_path, leaf_hash, ve
 from hallmark.core.tiles import TileId
 from hallmark.errors import MalformedInput, NotFound
 from hallmark.ports import Appended, HeadStore, LogHead, ObjectStore
-from hallmark.tiledlog.objects import PublishedTiles
+from hallmark.tiledlog.objects import PublishedTiles, tile_reader
 from hallmark.tiledlog.records import RecordFormat
 from hallmark.tiledlog.view import LogView
 from hallmark.tiledlog.witnessing import WitnessedCheckpoint
@@ -34,7 +34,7 @@ class LogReader:
         self._store = store
         self._witnessed = witnessed
         self._format = records
-        self._tiles = PublishedTiles(objects, records.folder)
+        self._tiles = PublishedTiles(tile_reader(objects, records.folder))
         self._view: LogView | None = None
 
     @property
@@ -171,7 +171,7 @@ class LogReader:
         view = self._view
         if view is None or (view.head.size, view.head.applied) != (head.size, head.applied):
             head, staged = self._store.snapshot()
-            view = self._view = LogView(head, staged, self._tiles.read, self._format)
+            view = self._view = LogView(head, staged, self._tiles, self._format)
             if view.root != head.root:
                 raise MalformedInput("the log's tiles do not lead to its root hash", code="damaged_log")
         return view

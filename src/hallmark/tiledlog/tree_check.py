@@ -12,7 +12,7 @@ from hallmark.core.tiles import TILE_WIDTH, TileId, split_hashes
 from hallmark.errors import MalformedInput, NotFound
 from hallmark.ports import ObjectStore
 from hallmark.tiledlog.findings import Findings
-from hallmark.tiledlog.objects import PublishedTiles, partial_folder, tile_path
+from hallmark.tiledlog.objects import PublishedTiles, partial_folder, tile_path, tile_reader
 from hallmark.tiledlog.records import RecordFormat
 
 Hashes = list[bytes | None]
@@ -51,7 +51,7 @@ class TreeCheck:
         self._findings = findings
         self._on_records = on_records
         self._probes = [probe for probe in probes if 0 < probe <= size]
-        self._tiles = PublishedTiles(objects, records.folder, max_tiles=64)
+        self._tiles = PublishedTiles(tile_reader(objects, records.folder), max_tiles=64)
         self._rows: list[Hashes] = [[]]  # by level: the hashes that fill no tile yet
         self._filled: list[int] = [0]  # by level: how many tiles were filled
         self.roots: dict[int, bytes] = {0: EMPTY_ROOT}

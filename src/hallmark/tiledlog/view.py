@@ -3,33 +3,31 @@
 Whoever was told of an index finds it here at once, although tiles follow a little later.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from hallmark.core.merkle import Growth, node_hash
+from hallmark.core.merkle import HASH_SIZE, Growth, node_hash
 from hallmark.core.tiles import TILE_HEIGHT, TILE_WIDTH, TileId, split_hashes
 from hallmark.errors import MalformedInput, NotFound
 from hallmark.ports import LogHead, StagedCommit
+from hallmark.tiledlog.objects import PublishedTiles
 from hallmark.tiledlog.records import RecordFormat
-
-ReadTile = Callable[[TileId], bytes]
-"""Reads a published tile or bundle at least as wide as asked for; raises `NotFound`."""
 
 
 class LogView:
-    """A head, its staged commits, and a way to read published tiles.
+    """A head, its staged commits, and the published tiles.
 
     Everything it gives belongs to the tree of `head.size`. `NotFound` for a tile that this head says is
     published means that the tiles have moved on since: take a newer view.
     """
 
     def __init__(
-        self, head: LogHead, staged: Sequence[StagedCommit], read_tile: ReadTile, records: RecordFormat
+        self, head: LogHead, staged: Sequence[StagedCommit], tiles: PublishedTiles, records: RecordFormat
     ) -> None:
         self.head = head
         self._staged = staged
         self._format = records
         self._split: dict[int, list[bytes]] = {}
-        self._read_tile = read_tile
+        self._tiles = tiles
         self._growth = Growth(head.applied, head.applied_edge)
         for commit in staged:
             for hashed in split_hashes(commit.hashes):
@@ -58,11 +56,16 @@ class LogView:
         published = self.head.applied >> (TILE_HEIGHT * level)
         stored = b""
         if start < published:
-            width = min(published - start, TILE_WIDTH)
-            stored = self._read_tile(TileId(level, tile.index, width))[: 32 * min(width, tile.width)]
+            width = min(published - start, tile.width)
+            stored = self._tiles.read(self._published(level, tile.index))[: HASH_SIZE * width]
         first = max(start, published)
         grown = (self._growth.node(TILE_HEIGHT * level, index) for index in range(first, end))
         return stored + b"".join(grown)
+
+    def _published(self, level: int, index: int) -> TileId:
+        """The published tile at this place, as wide as this head says that it is."""
+        hashes = self.head.applied >> (TILE_HEIGHT * level)
+        return TileId(level, index, min(hashes - index * TILE_WIDTH, TILE_WIDTH))
 
     def _bundle(self, tile: TileId) -> bytes:
         start = tile.index * TILE_WIDTH
@@ -75,7 +78,7 @@ class LogView:
         base = start - start % TILE_WIDTH
         if start < applied:
             width = min(applied - base, TILE_WIDTH)
-            stored = self._format.split(self._read_tile(TileId(None, start // TILE_WIDTH, width)))
+            stored = self._format.split(self._tiles.read(TileId(None, start // TILE_WIDTH, width)))
             found = stored[start - base : min(end, applied) - base]
         for commit in self._staged:
             if commit.start < end and start < commit.end:
@@ -98,12 +101,8 @@ class LogView:
         if index >= self._growth.first_node(level):
             return self._growth.node(level, index)
         tile_level, height = divmod(level, TILE_HEIGHT)
-        first = index << height
-        tile = TileId(tile_level, first // TILE_WIDTH, first % TILE_WIDTH + (1 << height))
-        hashes = split_hashes(self.tile(tile))[first % TILE_WIDTH :]
-        while len(hashes) > 1:
-            hashes = [node_hash(left, right) for left, right in zip(hashes[::2], hashes[1::2], strict=True)]
-        return hashes[0]
+        tile_index, position = divmod(index, TILE_WIDTH >> height)
+        return self._tiles.nodes(self._published(tile_level, tile_index)).node(height, position)
 
     def range_hash(self, start: int, end: int) -> bytes:
         """The hash of the leaves [start, end), a range of `inclusion_path` or `consistency_path`."""
