@@ -18,9 +18,10 @@ from pathlib import Path
 from tests.support.instance import RunningInstance
 
 from bench.entry_bodies import write_entries
-from bench.load import Measured, post
+from bench.load import Measured, get_any, post
 
 CONNECTIONS = (1, 64, 256)
+READERS = 64
 PER_SECOND = {1: 2_000, 64: 9_000, 256: 9_000}
 ROUNDS = 3
 
@@ -37,7 +38,7 @@ def entry_bytes(public: Path) -> int:
 
 
 def log_size(database: Path) -> int:
-    """How many entries a stopped log has."""
+    """How many entries a log has."""
     connection = sqlite3.connect(database)
     (size,) = connection.execute("SELECT size FROM head").fetchone()
     connection.close()
@@ -77,8 +78,14 @@ def load(instance: RunningInstance, bodies: Path, connections: int, seconds: int
     return post(url, bodies, connections=connections, seconds=seconds, once=True)
 
 
-def measure(root: Path, home: Path, *, listen: str | None, seconds: int, workers: int) -> dict[int, Measured]:
-    """Start the instance, load it with each number of connections, and stop it."""
+def read(instance: RunningInstance, seconds: int) -> Measured:
+    """Read entries of the whole log at random, each with its proof."""
+    size = log_size(instance.root / "tlog" / "log.db")
+    return get_any(instance.base_url, "/api/v2/log/entries/", size, connections=READERS, seconds=seconds)
+
+
+def measure(root: Path, home: Path, *, listen: str | None, seconds: int, workers: int) -> dict[str, Measured]:
+    """Start the instance, load it with each number of connections, read from it, and stop it."""
     began = time.perf_counter()
     instance = RunningInstance(root, home, "--workers", str(workers), listen=listen)
     ready = time.perf_counter() - began
@@ -86,9 +93,11 @@ def measure(root: Path, home: Path, *, listen: str | None, seconds: int, workers
         found = {}
         for count in CONNECTIONS:
             before = cpu_seconds(instance)
-            found[count] = load(instance, home / "bodies", count, seconds)
-            each = 1e6 * (cpu_seconds(instance) - before) / (found[count].rate * seconds)
-            print(f"  {count:>3} connections: {found[count]}, cpu {each:.0f} us an entry", flush=True)
+            loaded = found[f"{count:>3} connections"] = load(instance, home / "bodies", count, seconds)
+            each = 1e6 * (cpu_seconds(instance) - before) / (loaded.rate * seconds)
+            print(f"  {count:>3} connections: {loaded}, cpu {each:.0f} us an entry", flush=True)
+        found["reads of entries"] = read(instance, seconds)
+        print(f"  reads of entries: {found['reads of entries']}", flush=True)
         memory = max(rss_mib(process) for process in instance.workers())
         print(f"  ready after {ready:.2f} s; largest worker {memory:.0f} MiB (peak)", flush=True)
         return found
@@ -98,8 +107,8 @@ def measure(root: Path, home: Path, *, listen: str | None, seconds: int, workers
 
 def compare(root: Path, *, seconds: int, workers: int) -> None:
     """Measure the large log and an empty one in turn, and print the ratios of their medians."""
-    large: list[dict[int, Measured]] = []
-    empty: list[dict[int, Measured]] = []
+    large: list[dict[str, Measured]] = []
+    empty: list[dict[str, Measured]] = []
     with tempfile.TemporaryDirectory(prefix="hallmark-bench-", dir=root.parent) as name:
         home = Path(name)
         for turn in range(ROUNDS):
@@ -108,12 +117,12 @@ def compare(root: Path, *, seconds: int, workers: int) -> None:
             print(f"empty, round {turn + 1}")
             new = home / f"empty{turn}"
             empty.append(measure(new, home, listen="127.0.0.1:0", seconds=seconds, workers=workers))
-    for count in CONNECTIONS:
-        rates = [statistics.median(item[count].rate for item in side) for side in (empty, large)]
-        p50 = [statistics.median(item[count].p50 for item in side) for side in (empty, large)]
-        p99 = [statistics.median(item[count].p99 for item in side) for side in (empty, large)]
+    for what in large[0]:
+        rates = [statistics.median(item[what].rate for item in side) for side in (empty, large)]
+        p50 = [statistics.median(item[what].p50 for item in side) for side in (empty, large)]
+        p99 = [statistics.median(item[what].p99 for item in side) for side in (empty, large)]
         print(
-            f"{count:>3} connections, empty / large: {rates[0]:.0f} / {rates[1]:.0f} a second, "
+            f"{what}, empty / large: {rates[0]:.0f} / {rates[1]:.0f} a second, "
             f"p50 {p50[0]:.2f} / {p50[1]:.2f} ms, p99 {p99[0]:.2f} / {p99[1]:.2f} ms; "
             f"rate {rates[0] / rates[1]:.2f}, p50 {p50[1] / p50[0]:.2f}"
         )

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-SCRIPT = Path(__file__).with_name("post.lua")
+POST, GET = (Path(__file__).with_name(name) for name in ("post.lua", "get.lua"))
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
@@ -37,10 +37,18 @@ def post(
     content_type: str = "application/json",
 ) -> Measured:
     """Post a file's content (or, with `once`, each line of it once) over some connections."""
+    return _run(url, POST, [str(body), "once" if once else "again", content_type], connections, seconds)
+
+
+def get_any(url: str, path: str, count: int, *, connections: int, seconds: int) -> Measured:
+    """Get `path` followed by a random number below `count`, over some connections."""
+    return _run(url, GET, [path, str(count)], connections, seconds)
+
+
+def _run(url: str, script: Path, arguments: list[str], connections: int, seconds: int) -> Measured:
     command = [require_wrk(), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "--latency"]
-    arguments = [str(body), "once" if once else "again", content_type]
     done = subprocess.run(
-        [*command, "-s", str(SCRIPT), url, "--", *arguments], capture_output=True, text=True, check=True
+        [*command, "-s", str(script), url, "--", *arguments], capture_output=True, text=True, check=True
     )
     return parse(done.stdout)
 
