@@ -40,7 +40,13 @@ def test_a_grown_tree_proves_its_new_leaves_and_its_past(base, added, data):
     root = growth.root()
     assert root == range_hash(0, size)
     index = data.draw(st.integers(base, size - 1))
-    verify_inclusion(LEAVES[index], index, size, growth.proofs().inclusion_proof(index), root)
+    proofs = growth.proofs()
+    verify_inclusion(LEAVES[index], index, size, proofs.inclusion_proof(index), root)
+    subtree = proofs.subtree(index)
+    assert subtree.root == range_hash(subtree.start, subtree.start + subtree.width)
+    verify_inclusion(LEAVES[index], index - subtree.start, subtree.width, proofs.within(index), subtree.root)
+    verify_inclusion(subtree.root, subtree.index, subtree.count, subtree.path, root)
+    assert len({proofs.subtree(item) for item in range(base, size)}) <= 2
     if base:
         proof = [range_hash(*ends) for ends in consistency_path(base, size)]
         verify_consistency(base, range_hash(0, base), size, root, proof)

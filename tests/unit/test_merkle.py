@@ -178,7 +178,7 @@ def test_a_tree_grows_from_its_right_edge(base, added):
     assert growth.root() == tree_hash(leaves) == root_of_edge(growth.edge())
     proofs = growth.proofs()
     for index in range(base, len(leaves)):
-        assert proofs.inclusion_proof(index) == path(index, leaves)
+        assert proofs.inclusion_proof(index) == tuple(path(index, leaves))
 
 
 def test_a_grown_tree_knows_its_new_nodes_only():

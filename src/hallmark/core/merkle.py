@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from hallmark.errors import InvalidProof
 
 HASH_SIZE: Final = 32
@@ -215,20 +217,69 @@ class Growth:
         return GrowthProofs(self)
 
 
+class Subtree(msgspec.Struct, frozen=True):
+    """A subtree that holds appended leaves: its hash, and the proof of that in the whole tree.
+
+    The tree is at the same time one of `count` such subtrees, of which this is number `index`: `path` proves
+    `root` there as an inclusion proof proves a leaf. `start` is its first leaf, `width` how many it has.
+    """
+
+    index: int
+    count: int
+    start: int
+    width: int
+    root: bytes
+    path: tuple[bytes, ...]
+
+
 class GrowthProofs:
-    """Inclusion proofs for the appended leaves of a `Growth`, without hashing anything twice."""
+    """Inclusion proofs for the appended leaves of a `Growth`, without hashing anything twice.
+
+    However large the tree is, the appended leaves stand in two subtrees that are about as large as they are
+    many, or in one. A leaf's proof is that within its subtree, followed by the subtree's own.
+    """
 
     def __init__(self, growth: Growth) -> None:
         self._growth = growth
         self._size = growth.size
         self._ragged = _ragged_edge(growth)
+        self._level = max(min((growth.size - growth.base).bit_length(), len(self._ragged) - 1), 0)
+        self._subtrees: dict[int, Subtree] = {}
 
-    def inclusion_proof(self, index: int) -> list[bytes]:
+    def inclusion_proof(self, index: int) -> tuple[bytes, ...]:
         """The inclusion proof of leaf `index`, which must be one of the appended leaves."""
+        return (*self.within(index), *self.subtree(index).path)
+
+    def within(self, index: int) -> list[bytes]:
+        """The inclusion proof of a leaf in its subtree."""
+        return self._siblings(index, 0, self._level)
+
+    def subtree(self, index: int) -> Subtree:
+        """The subtree of a leaf."""
+        number = index >> self._level
+        found = self._subtrees.get(number)
+        if found is None:
+            found = self._subtrees[number] = self._make_subtree(number)
+        return found
+
+    def _make_subtree(self, number: int) -> Subtree:
+        start, complete = number << self._level, self._size >> self._level
+        ragged = self._ragged[self._level] if number == complete else None
+        return Subtree(
+            index=number,
+            count=((self._size - 1) >> self._level) + 1,
+            start=start,
+            width=min(1 << self._level, self._size - start),
+            root=ragged or self._growth.node(self._level, number),
+            path=tuple(self._siblings(number, self._level, len(self._ragged))),
+        )
+
+    def _siblings(self, node: int, bottom: int, top: int) -> list[bytes]:
+        """The part of a proof between two levels, from a node of the lower one."""
         proof: list[bytes] = []
-        node, complete = index, self._size
-        for level, ragged in enumerate(self._ragged):
-            sibling = node ^ 1
+        complete = self._size >> bottom
+        for level in range(bottom, top):
+            sibling, ragged = node ^ 1, self._ragged[level]
             if sibling < complete:
                 proof.append(self._growth.node(level, sibling))
             elif sibling == complete and ragged is not None:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from hallmark.core.merkle import Growth, leaf_hash, root_of_edge, verify_inclusion
+from hallmark.core.merkle import Growth, Subtree, leaf_hash, root_of_edge, verify_inclusion
 from hallmark.core.tiles import bundle_record
 from hallmark.errors import HallmarkError, InvalidProof
 from hallmark.ports import Appended, CheckpointSigner, Finalize, Finalized, LogHead, Place, StagedCommit
@@ -119,21 +119,27 @@ def _stage(head: LogHead, batch: _Batch, signer: CheckpointSigner) -> StagedComm
 
 
 class _Answers:
-    """Builds the answers of a commit, each proof checked against the root that the checkpoint states."""
+    """Builds the answers of a commit, each proof checked against the root that the checkpoint states.
+
+    A proof holds where the leaf's within its subtree does, and the subtree's within the tree. The second is
+    the longer one in a large log, and the same for all answers, or for two halves of them.
+    """
 
     def __init__(self, start: int, batch: _Batch, staged: StagedCommit) -> None:
         self._start = start
         self._batch = batch
         self._staged = staged
         self._proofs = batch.growth.proofs()
+        self._proved: list[Subtree] = []
 
     def answer(self, place: tuple[Place, bool] | HallmarkError) -> Appended | HallmarkError:
         """Answer one waiting caller."""
         if isinstance(place, HallmarkError) or place[1]:
             return _answer_known(place)
         index, staged = place[0].index, self._staged
-        proof = self._proofs.inclusion_proof(index)
-        verify_inclusion(self._batch.hashes[index - self._start], index, staged.end, proof, staged.root)
+        within, subtree = self._proofs.within(index), self._subtree(index)
+        hashed = self._batch.hashes[index - self._start]
+        verify_inclusion(hashed, index - subtree.start, subtree.width, within, subtree.root)
         return Appended(
             index=index,
             time=staged.time,
@@ -141,9 +147,17 @@ class _Answers:
             leaf=self._batch.leaves[index - self._start],
             tree_size=staged.end,
             root=staged.root,
-            proof=tuple(proof),
+            proof=(*within, *subtree.path),
             checkpoint=staged.checkpoint,
         )
+
+    def _subtree(self, index: int) -> Subtree:
+        """The subtree of a leaf, proved once for all of its leaves."""
+        subtree = self._proofs.subtree(index)
+        if subtree not in self._proved:
+            verify_inclusion(subtree.root, subtree.index, subtree.count, subtree.path, self._staged.root)
+            self._proved.append(subtree)
+        return subtree
 
 
 def _answer_known(place: tuple[Place, bool] | HallmarkError) -> Appended | HallmarkError:
