@@ -222,6 +222,7 @@ def test_a_sqlite_database_that_another_program_holds_says_so_and_goes_on(tmp_pa
 
 def test_tidying_up_a_large_sqlite_database_waits_for_no_reader(tmp_path, monkeypatch):
     """It holds the log's lock meanwhile: an examination would stop every writer."""
+    monkeypatch.setattr(sqlite_store, "_RESTART_PAGES", 1)
     monkeypatch.setattr(sqlite_store, "_TRUNCATE_BYTES", 0)
     store = SqliteHeadStore(tmp_path / "log.db", new=True)
     store.create(HEAD)
@@ -238,6 +239,22 @@ def test_tidying_up_a_large_sqlite_database_waits_for_no_reader(tmp_path, monkey
     store.compact()
     assert (tmp_path / "log.db-wal").stat().st_size == 0
     assert store._db.execute("PRAGMA busy_timeout").fetchone() == (30_000,)
+    store.close()
+
+
+def test_the_write_ahead_log_begins_anew_and_keeps_its_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite_store, "_RESTART_PAGES", 16)
+    store = SqliteHeadStore(tmp_path / "log.db", new=True)
+    store.create(HEAD)
+    sizes = []
+    for size in range(0, 200, 10):
+        for index in range(size, size + 10):
+            commit(store, index, index + 1)
+        store._next_compact = 0.0
+        store.compact()
+        sizes.append((tmp_path / "log.db-wal").stat().st_size)
+    assert 0 < min(sizes[1:]) == max(sizes[1:]) < 2 * sizes[0]
+    assert find(store, [key(199)])[key(199)].index == 199
     store.close()
 
 

@@ -27,12 +27,13 @@ BATCHES = (1, 3, 120, 1, 60, 70, 1, 2, 5, 130, 1, 40, 90, 2, 1, 1)  # over the b
 
 
 def keep_everything_small() -> None:
-    """Make runs of 64 keys, merge them in small steps, copy the write-ahead log at every pass and cut it."""
+    """Make small runs and merge them in small steps; begin the write-ahead log anew at every pass."""
     key_index.RUN_KEYS = 64
     key_index._MERGE_RECORDS = 50
     key_index._MERGES_PER_KEY = 1
     sqlite_store._COMPACT_SECONDS = 0.0
-    sqlite_store._TRUNCATE_BYTES = 200_000
+    sqlite_store._RESTART_PAGES = 1
+    sqlite_store._TRUNCATE_BYTES = 40_000
 
 
 def open_log(folder: Path, *, new: bool = False) -> SmallLog:

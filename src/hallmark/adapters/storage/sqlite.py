@@ -53,7 +53,8 @@ _BUSY_SECONDS: Final = 30
 _RESTORE: Final = "restore the directory from its newest copy; a log must not begin anew under its name"
 _COMPACT_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 5.0
-_TRUNCATE_BYTES: Final = 64 * 1024 * 1024
+_RESTART_PAGES: Final = 1024
+_TRUNCATE_BYTES: Final = 256 * 1024 * 1024
 
 _NOTHING_WRITTEN: Final = {
     sqlite3.SQLITE_FULL: "storage_full",
@@ -198,22 +199,24 @@ class SqliteHeadStore:
             change.clean()
 
     def _copy_wal(self) -> None:
-        """Copy the write-ahead log beside the writers; cut the file once it is large.
+        """Copy the write-ahead log beside the writers, then let it begin anew.
 
-        Only the cut, which has little left to copy, holds the lock. It waits for no reader: an examination of
-        the whole log reads for minutes.
+        Only the second step, which has little left to copy, holds the lock. It waits for no reader: an
+        examination of the whole log reads for minutes. The file keeps its size, because a commit that
+        overwrites what is there is synced faster than one that makes the file longer, and because to cut it
+        takes tens of milliseconds.
         """
         with self._storing():
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        wal = Path(f"{self._path}-wal")
-        if wal.exists() and wal.stat().st_size > _TRUNCATE_BYTES:
-            self._cut_wal()
+            _, pages, _ = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if pages >= _RESTART_PAGES:
+            size = Path(f"{self._path}-wal").stat().st_size
+            self._begin_anew("TRUNCATE" if size > _TRUNCATE_BYTES else "RESTART")
 
-    def _cut_wal(self) -> None:
+    def _begin_anew(self, mode: str) -> None:
         with self._locked(), self._storing():
             self._db.execute("PRAGMA busy_timeout=0")
             try:
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                self._db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
             finally:
                 self._db.execute(f"PRAGMA busy_timeout={1000 * _BUSY_SECONDS}")
 
