@@ -16,9 +16,12 @@ from tests.support.disk_trace import Call, Disk, Fate, record
 from tests.support.instance import isolated_environment
 from tests.support.traced_log import open_log
 
+from hallmark.adapters.storage.sqlite_audit import SqliteAudit
 from hallmark.core.checkpoint import Checkpoint
 from hallmark.errors import Frozen
+from hallmark.tiledlog.fsck import LogCheck
 from hallmark.tiledlog.records import TLOG_TILES
+from hallmark.wiring.entry_rules import signature_rules
 
 POINTS = os.environ.get("HALLMARK_POWER_POINTS", "120")
 SEED = os.environ.get("HALLMARK_POWER_SEED", "a storm")
@@ -114,6 +117,17 @@ def check_image(image: Path, answers: list[dict]) -> None:
         assert strays(image) == []
     finally:
         log.store.close()
+    assert findings(image, log) == ()
+
+
+def findings(image: Path, log) -> tuple:
+    """What an examination of the image finds wrong."""
+    audit = SqliteAudit(image / "log.db")
+    try:
+        check = LogCheck(audit, log.objects, TLOG_TILES, log.signer.verify, signature_rules())
+        return check.run(lambda _done, _total: None).findings
+    finally:
+        audit.close()
 
 
 def check_that_it_goes_on(log, leaves: list[bytes]) -> list[bytes]:

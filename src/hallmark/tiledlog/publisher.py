@@ -15,7 +15,7 @@ from typing import Final
 
 from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.merkle import consistency_path, verify_consistency
-from hallmark.core.tiles import TILE_WIDTH, TileId, bundles_between, tiles_between
+from hallmark.core.tiles import TILE_HEIGHT, TILE_WIDTH, TileId, bundles_between, tiles_between
 from hallmark.errors import InvalidProof, NotFound, TrustError
 from hallmark.ports import CheckpointSigner, HeadStore, LogHead, ObjectStore, StagedCommit
 from hallmark.tiledlog.objects import CHECKPOINT, PublishedTiles, partial_folder, tile_path, tile_reader
@@ -55,9 +55,11 @@ class Publisher:
         """
         self._objects.discard_unfinished()
         head = self._store.head()
-        published = self._read_published()
-        if published:
-            self._check_published(self._signer.verify(published), head)
+        note = self._read_published()
+        published = self._signer.verify(note) if note else None
+        if published is not None:
+            self._check_published(published, head)
+        self._mend_partials(published.size if published is not None else 0)
         while self.publish():
             pass
 
@@ -81,11 +83,13 @@ class Publisher:
         return target.checkpoint != head.checkpoint
 
     def _view(self, target: LogHead, staged: Sequence[StagedCommit]) -> LogView:
-        tiles = PublishedTiles(tile_reader(self._objects, self._format.folder), max_tiles=64)
-        view = LogView(target, staged, tiles, self._format)
+        view = LogView(target, staged, self._tiles(), self._format)
         if view.root != target.root:
             raise InvalidProof("the staged entries do not lead to the log's root hash", code="damaged_log")
         return view
+
+    def _tiles(self) -> PublishedTiles:
+        return PublishedTiles(tile_reader(self._objects, self._format.folder), max_tiles=64)
 
     def _write_tiles(self, view: LogView, applied: int) -> None:
         for tile in _tiles(applied, view.head.size):
@@ -116,6 +120,22 @@ class Publisher:
             if tile.width == TILE_WIDTH:
                 self._objects.delete_folder(partial_folder(tile, self._format.folder))
 
+    def _mend_partials(self, published: int) -> None:
+        """Write those partial tiles anew that are there already and that no published checkpoint covers.
+
+        A power failure may have torn what the last pass was writing, and the next one writes other widths.
+        The same commits give the same bytes, so this is nothing that could get into anybody's way.
+        """
+        head, staged = self._store.snapshot()
+        view = LogView(head, staged, self._tiles(), self._format)
+        for tile in _tiles(published, head.size):
+            covered = (published >> (TILE_HEIGHT * (tile.level or 0))) - tile.index * TILE_WIDTH
+            for name in self._objects.names(partial_folder(tile, self._format.folder)):
+                if name.isdigit() and covered < int(name) <= tile.width:
+                    part = TileId(tile.level, tile.index, int(name))
+                    self._objects.put(tile_path(part, self._format.folder), view.tile(part))
+        self._objects.sync()
+
     def _read_published(self) -> bytes:
         """Read the published checkpoint; empty where there is none yet."""
         try:
@@ -136,8 +156,7 @@ class Publisher:
         if published.size == 0:
             return
         current, staged = self._store.snapshot()
-        tiles = PublishedTiles(tile_reader(self._objects, self._format.folder))
-        view = LogView(current, staged, tiles, self._format)
+        view = LogView(current, staged, self._tiles(), self._format)
         try:
             proof = [view.range_hash(*item) for item in consistency_path(published.size, current.size)]
             verify_consistency(published.size, published.root, current.size, current.root, proof)
