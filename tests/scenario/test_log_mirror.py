@@ -11,6 +11,7 @@ from hallmark.adapters.storage.memory import MemoryHeadStore, MemoryObjectStore
 from hallmark.core.merkle import leaf_hash
 from hallmark.core.tiles import bundles_between, entry_bundle, tiles_between
 from hallmark.errors import HallmarkError, InvalidProof, InvalidSignature, NotFound, RemoteError, TrustError
+from hallmark.tiledlog import mirror
 from hallmark.tiledlog.fsck import check_mirror
 from hallmark.tiledlog.mirror import Mirror, MirrorUpdate
 from hallmark.tiledlog.objects import tile_path
@@ -85,6 +86,21 @@ def test_a_mirror_is_the_log(size):
     assert sum(count for _, count in seen) == size
     check(target, log, size)
     same_objects(log, target, size)
+
+
+def test_partial_tiles_that_a_cut_copy_left_torn_are_mended(monkeypatch):
+    log, target = new_log(), MemoryObjectStore()
+    grow(log, 100)
+    log.publisher.recover()
+    update(Shown(log.objects), target, log)
+    for name in ("tile/0/000.p/150", "tile/entries/000.p/150", "tile/0/001.p/20", "tile/entries/001.p/20"):
+        target.put(name, bytes(64))
+    grow(log, 300)
+    log.publisher.recover()
+    monkeypatch.setattr(mirror, "collect_partials", lambda *_: None)  # it is cut before that
+    update(Shown(log.objects), target, log)
+    assert target.get("tile/0/000.p/150") == target.get("tile/0/000")[: 150 * 32]
+    check(target, log, 300)
 
 
 def test_a_mirror_of_three_levels_is_the_log():

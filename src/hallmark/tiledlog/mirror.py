@@ -27,7 +27,8 @@ from hallmark.core.merkle import (
 from hallmark.core.tiles import TILE_HEIGHT, TILE_WIDTH, TileId, bundles_between, split_hashes, tiles_between
 from hallmark.errors import InvalidProof, MalformedInput, NotFound, RemoteError, TrustError
 from hallmark.ports import LogHead, ObjectStore
-from hallmark.tiledlog.objects import CHECKPOINT, PublishedTiles, partial_folder, tile_path
+from hallmark.tiledlog.objects import CHECKPOINT, PublishedTiles, ReadTile, tile_path
+from hallmark.tiledlog.partials import collect_partials, mend_partials
 from hallmark.tiledlog.records import RecordFormat
 from hallmark.tiledlog.view import LogView
 
@@ -96,9 +97,10 @@ class Mirror:
                     self._copy(pool, old, new, progress)
                 finally:
                     pool.shutdown(wait=True, cancel_futures=True)
+        mend_partials(self._objects, self._format.folder, old.size, new.size, self._beginning_at(new.size))
         self._objects.sync()
         self._objects.replace(CHECKPOINT, note)
-        self._collect_partials(old.size, new.size)
+        collect_partials(self._objects, self._format.folder, old.size, new.size)
         return MirrorUpdate(
             origin=new.origin, old_size=old.size, size=new.size, root=new.root, fetched=self._fetched
         )
@@ -259,10 +261,18 @@ class Mirror:
         if self._fetched % _SYNC_EVERY == 0:
             self._objects.sync()
 
-    def _collect_partials(self, old_size: int, size: int) -> None:
-        for tile in (*bundles_between(old_size, size), *tiles_between(old_size, size)):
-            if tile.width == TILE_WIDTH:
-                self._objects.delete_folder(partial_folder(tile, self._format.folder))
+    def _beginning_at(self, size: int) -> ReadTile:
+        """Read partial tiles from the mirror's own tiles of the tree of this size."""
+
+        def read(part: TileId) -> bytes:
+            hashes = size >> (TILE_HEIGHT * (part.level or 0))
+            whole = TileId(part.level, part.index, min(hashes - part.index * TILE_WIDTH, TILE_WIDTH))
+            data = self._objects.get(tile_path(whole, self._format.folder))
+            if part.level is None:
+                return b"".join(self._format.split(data)[: part.width])
+            return data[: HASH_SIZE * part.width]
+
+        return read
 
 
 def _forked(old: Checkpoint, new: Checkpoint) -> TrustError:

@@ -10,15 +10,15 @@ staged commits dropped, and every later pass asks again for the newest head.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.merkle import consistency_path, verify_consistency
-from hallmark.core.tiles import TILE_HEIGHT, TILE_WIDTH, TileId, bundles_between, tiles_between
 from hallmark.errors import InvalidProof, NotFound, TrustError
 from hallmark.ports import CheckpointSigner, HeadStore, LogHead, ObjectStore, StagedCommit
-from hallmark.tiledlog.objects import CHECKPOINT, PublishedTiles, partial_folder, tile_path, tile_reader
+from hallmark.tiledlog.objects import CHECKPOINT, PublishedTiles, tile_path, tile_reader
+from hallmark.tiledlog.partials import changed_tiles, collect_partials, mend_partials
 from hallmark.tiledlog.records import RecordFormat
 from hallmark.tiledlog.view import LogView
 from hallmark.tiledlog.witnessing import Cosigned, Cosigner
@@ -79,7 +79,7 @@ class Publisher:
         self._write_tiles(view, head.applied)
         self._write_checkpoint(view)
         self._store.set_applied(target.size, view.edge)
-        self._collect_partials(head.applied, target.size)
+        collect_partials(self._objects, self._format.folder, head.applied, target.size)
         return target.checkpoint != head.checkpoint
 
     def _view(self, target: LogHead, staged: Sequence[StagedCommit]) -> LogView:
@@ -92,7 +92,7 @@ class Publisher:
         return PublishedTiles(tile_reader(self._objects, self._format.folder), max_tiles=64)
 
     def _write_tiles(self, view: LogView, applied: int) -> None:
-        for tile in _tiles(applied, view.head.size):
+        for tile in changed_tiles(applied, view.head.size):
             self._objects.put(tile_path(tile, self._format.folder), view.tile(tile))
         self._objects.sync()
 
@@ -115,25 +115,10 @@ class Publisher:
 
         return self._cosigner.cosign(note, stated, published, prove)
 
-    def _collect_partials(self, applied: int, size: int) -> None:
-        for tile in _tiles(applied, size):
-            if tile.width == TILE_WIDTH:
-                self._objects.delete_folder(partial_folder(tile, self._format.folder))
-
     def _mend_partials(self, published: int) -> None:
-        """Write those partial tiles anew that are there already and that no published checkpoint covers.
-
-        A power failure may have torn what the last pass was writing, and the next one writes other widths.
-        The same commits give the same bytes, so this is nothing that could get into anybody's way.
-        """
         head, staged = self._store.snapshot()
         view = LogView(head, staged, self._tiles(), self._format)
-        for tile in _tiles(published, head.size):
-            covered = (published >> (TILE_HEIGHT * (tile.level or 0))) - tile.index * TILE_WIDTH
-            for name in self._objects.names(partial_folder(tile, self._format.folder)):
-                if name.isdigit() and covered < int(name) <= tile.width:
-                    part = TileId(tile.level, tile.index, int(name))
-                    self._objects.put(tile_path(part, self._format.folder), view.tile(part))
+        mend_partials(self._objects, self._format.folder, published, head.size, view.tile)
         self._objects.sync()
 
     def _read_published(self) -> bytes:
@@ -180,8 +165,3 @@ def _head_after(head: LogHead, staged: Sequence[StagedCommit]) -> LogHead:
         applied=head.applied,
         applied_edge=head.applied_edge,
     )
-
-
-def _tiles(old_size: int, new_size: int) -> Iterable[TileId]:
-    yield from bundles_between(old_size, new_size)
-    yield from tiles_between(old_size, new_size)
