@@ -21,7 +21,7 @@ def collect_partials(objects: ObjectStore, folder: str, old_size: int, new_size:
 
 
 def mend_partials(objects: ObjectStore, folder: str, covered: int, size: int, read: ReadTile) -> None:
-    """Write partial tiles anew that are there but beyond the `covered` leaves of the last checkpoint.
+    """Write partial tiles anew that are there but beyond the `covered` leaves whose tiles were synced.
 
     A power failure may have torn what was being written, and what is written next has other widths. `read`
     gives what they must be in the tree of `size` leaves. It is the same whoever writes it, so this gets into

@@ -55,11 +55,10 @@ class Publisher:
         """
         self._objects.discard_unfinished()
         head = self._store.head()
-        note = self._read_published()
-        published = self._signer.verify(note) if note else None
-        if published is not None:
-            self._check_published(published, head)
-        self._mend_partials(published.size if published is not None else 0)
+        published = self._read_published()
+        if published:
+            self._check_published(self._signer.verify(published), head)
+        self._mend_partials(head.applied)
         while self.publish():
             pass
 
@@ -115,10 +114,11 @@ class Publisher:
 
         return self._cosigner.cosign(note, stated, published, prove)
 
-    def _mend_partials(self, published: int) -> None:
+    def _mend_partials(self, applied: int) -> None:
+        """Mend what the pass after the one of size `applied`, which was synced, may have left."""
         head, staged = self._store.snapshot()
         view = LogView(head, staged, self._tiles(), self._format)
-        mend_partials(self._objects, self._format.folder, published, head.size, view.tile)
+        mend_partials(self._objects, self._format.folder, applied, head.size, view.tile)
         self._objects.sync()
 
     def _read_published(self) -> bytes:
