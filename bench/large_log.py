@@ -40,7 +40,7 @@ def entry_bytes(public: Path) -> int:
 def log_size(database: Path) -> int:
     """How many entries a log has."""
     connection = sqlite3.connect(database)
-    (size,) = connection.execute("SELECT size FROM head").fetchone()
+    size: int = connection.execute("SELECT size FROM head").fetchone()[0]
     connection.close()
     return size
 

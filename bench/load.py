@@ -55,7 +55,7 @@ def _run(url: str, script: Path, arguments: list[str], connections: int, seconds
 
 def parse(output: str) -> Measured:
     """Read what wrk prints."""
-    rate = float(_find(r"Requests/sec:\s+([0-9.]+)", output))
+    rate = float(_find(r"Requests/sec:\s+([0-9.]+)", output)[1])
     refused = sum(int(number) for number in re.findall(r"Non-2xx or 3xx responses: (\d+)", output))
     for errors in re.findall(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", output):
         refused += sum(map(int, errors))
@@ -63,9 +63,12 @@ def parse(output: str) -> Measured:
 
 
 def _latency(percentile: str, output: str) -> float:
-    number, unit = re.search(rf"{percentile}\s+([0-9.]+)(us|ms|s)", output).groups()
-    return float(number) * _UNITS[unit]
+    found = _find(rf"{percentile}\s+([0-9.]+)(us|ms|s)", output)
+    return float(found[1]) * _UNITS[found[2]]
 
 
-def _find(pattern: str, output: str) -> str:
-    return re.search(pattern, output).group(1)
+def _find(pattern: str, output: str) -> re.Match[str]:
+    found = re.search(pattern, output)
+    if found is None:
+        raise ValueError(f"wrk printed no {pattern}: {output}")
+    return found

@@ -37,7 +37,7 @@ class BulkStore(SqliteHeadStore):
     def finish(self) -> None:
         """Make everything durable."""
         self._db.execute("PRAGMA synchronous=FULL")
-        self._cut_wal()
+        self._begin_anew("TRUNCATE")
         self.close()
 
 
