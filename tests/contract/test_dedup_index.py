@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.contract.test_head_store import HEAD, commit, find, key
 
-from hallmark.adapters.storage import key_index
+from hallmark.adapters.storage import key_index, key_rebuild
 from hallmark.adapters.storage.key_filter import KeyFilter
 from hallmark.adapters.storage.key_run import (
     RECORD_SIZE,
@@ -108,6 +108,35 @@ def test_an_abandoned_merge_leaves_nothing_but_what_was_there(tmp_path):
     assert not merge.step(10)
     merge.abandon()
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_run_made_anew_from_parts_is_the_same_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(key_rebuild, "PART_KEYS", 64)
+    monkeypatch.setattr(key_rebuild, "_MERGE_RECORDS", 50)
+    keys = [os.urandom(32) for _ in range(300)]
+    name = write_run(tmp_path, 40, keys)
+    path = tmp_path / name.file
+    before = path.read_bytes()
+    path.write_bytes(b"damaged")
+    key_rebuild.rebuild_run(tmp_path, name, zip(keys, range(40, 340), strict=True))
+    assert path.read_bytes() == before
+    assert [item.name for item in tmp_path.iterdir()] == [name.file]
+
+
+@pytest.mark.parametrize("fails_at", [0, 10, 100, 299])
+def test_a_run_that_cannot_be_made_anew_stays_as_it_was(tmp_path, monkeypatch, fails_at):
+    monkeypatch.setattr(key_rebuild, "PART_KEYS", 64)
+    name = write_run(tmp_path, 0, [os.urandom(32) for _ in range(300)])
+    before = (tmp_path / name.file).read_bytes()
+
+    def keys():
+        yield from ((os.urandom(32), index) for index in range(fails_at))
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        key_rebuild.rebuild_run(tmp_path, name, keys())
+    assert [item.name for item in tmp_path.iterdir()] == [name.file]
+    assert (tmp_path / name.file).read_bytes() == before
 
 
 @pytest.fixture
@@ -289,6 +318,7 @@ def test_a_log_whose_index_has_lost_a_file_does_not_start(store, tmp_path, small
     with pytest.raises(ConfigurationError, match=path.name) as refused:
         SqliteHeadStore(tmp_path / "log.db")
     assert refused.value.code == "damaged_state"
+    assert "log reindex" in refused.value.hint
 
 
 def test_a_file_of_other_entries_is_not_taken_for_a_run(store, tmp_path, small_runs):

@@ -8,6 +8,7 @@ from hallmark.cli.lazy_group import CommandRow, LazyGroup
 
 COMMANDS: Final = {
     "fsck": CommandRow("hallmark.cli.log_fsck", "Recompute every hash of a log and say what is wrong."),
+    "reindex": CommandRow("hallmark.cli.log_reindex", "Make lost parts of a dedup index anew."),
     "mirror": CommandRow("hallmark.cli.log_mirror", "Copy a log from its read side, verifying all of it."),
     "rotate": CommandRow("hallmark.cli.log_rotate", "Open the next shard of the signature log."),
     "freeze": CommandRow("hallmark.cli.log_freeze", "End a shard of the signature log for good."),

@@ -102,7 +102,7 @@ class SqliteHeadStore:
             raise ConfigurationError(
                 f"the log's dedup index lacks {missing[0]}, or it has another size",
                 code="damaged_state",
-                hint=_RESTORE,
+                hint="`hallmark log reindex` makes it anew from the log's entries",
             )
 
     def close(self) -> None:

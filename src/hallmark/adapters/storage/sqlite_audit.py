@@ -16,7 +16,7 @@ from hallmark.adapters.storage.key_index import (
     read_runs,
     runs_folder,
 )
-from hallmark.adapters.storage.key_run import KeyRun
+from hallmark.adapters.storage.key_run import KeyRun, RunName
 from hallmark.adapters.storage.sqlite import read_head, read_staged, read_time
 from hallmark.errors import ConfigurationError
 from hallmark.ports import LogHead, StagedCommit, StorageFailed
@@ -76,20 +76,25 @@ class SqliteAudit:
         except (sqlite3.DatabaseError, StorageFailed) as error:
             return [str(error)]
 
+    def runs(self) -> Sequence[RunName]:
+        """Read which runs the dedup index has; raises `StorageFailed` where they leave a gap."""
+        with self._asking():
+            return read_runs(self._db)
+
+    def run_complaint(self, name: RunName) -> str | None:
+        """Read a run to its end and say what is wrong with it; nothing is where it was merged meanwhile."""
+        try:
+            with closing(KeyRun(self._folder, name)) as run:
+                return run.complaint()
+        except StorageFailed as error:
+            return str(error)
+        except FileNotFoundError:
+            merged = name not in read_runs(self._db)
+            return None if merged else f"{name.file} of the dedup index is missing"
+
     def _run_complaints(self) -> list[str]:
-        found: list[str] = []
-        for name in read_runs(self._db):
-            try:
-                with closing(KeyRun(self._folder, name)) as run:
-                    complaint = run.complaint()
-            except StorageFailed as error:
-                complaint = str(error)
-            except FileNotFoundError:
-                merged = name not in read_runs(self._db)
-                complaint = None if merged else f"{name.file} of the dedup index is missing"
-            if complaint is not None:
-                found.append(complaint)
-        return found
+        found = [self.run_complaint(name) for name in self.runs()]
+        return [complaint for complaint in found if complaint is not None]
 
     @contextmanager
     def reading(self) -> Iterator[tuple[LogHead, Iterator[StagedCommit]]]:
