@@ -1,6 +1,5 @@
 """Our client against a whole instance: log in, sign, trust, verify, and every way that can fail."""
 
-import hashlib
 import json
 import os
 import re
@@ -18,8 +17,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.support.instance import HALLMARK, RunningInstance, isolated_environment
+from tests.support.instance import RunningInstance
 from tests.support.loopback import Asked, LoopbackServer, Reply, in_turn
+from tests.support.machine import Machine
 from tests.support.world import a_statement
 
 from hallmark.client.artifact import digest_file
@@ -74,35 +74,9 @@ def artifact(tmp_path):
     return path
 
 
-class Machine:
-    """Another user's machine: it knows of the instance only what it is told."""
-
-    def __init__(self, instance, folder: Path) -> None:
-        self.instance = instance
-        self.home = folder / "home"
-        self.home.mkdir()
-        self.environment = isolated_environment(self.home)
-        self.fingerprint = hashlib.sha256((instance.client / "root.json").read_bytes()).hexdigest()
-
-    def run(self, *arguments: str, exit_code: int = 0, **options) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*HALLMARK, *arguments],
-            env=self.environment, capture_output=True, text=True, check=False, timeout=120, **options,
-        )  # fmt: skip
-        assert done.returncode == exit_code, (arguments, done.returncode, done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
-        return done
-
-    def pin(self) -> None:
-        self.run("context", "add", "work", self.instance.base_url, "--root-fingerprint", self.fingerprint)
-
-    def who(self) -> list[str]:
-        return ["--identity", EMAIL, "--issuer", f"{self.instance.base_url}/oidc"]
-
-
 @pytest.fixture
 def machine(instance, tmp_path):
-    return Machine(instance, tmp_path)
+    return Machine(instance, tmp_path, EMAIL)
 
 
 class Person:

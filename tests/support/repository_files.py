@@ -25,8 +25,12 @@ def markdown_files() -> list[Path]:
     return [path for path in repository_files() if path.suffix == ".md"]
 
 
+def python_files() -> list[Path]:
+    return [path for path in repository_files() if path.suffix == ".py"]
+
+
 def source_files() -> list[Path]:
-    return [path for path in repository_files() if path.suffix == ".py" and ROOT / "src" in path.parents]
+    return [path for path in python_files() if ROOT / "src" in path.parents]
 
 
 def relative(path: Path) -> str:
