@@ -11,14 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.contract.test_head_store import HEAD, commit, find, key
 
-from hallmark.adapters.storage import key_index, key_rebuild
+from hallmark.adapters.storage import key_index, key_rebuild, key_run
 from hallmark.adapters.storage.key_filter import KeyFilter
 from hallmark.adapters.storage.key_run import (
     RECORD_SIZE,
     KeyRun,
     RunMerge,
     RunName,
-    RunWriter,
     record,
 )
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
@@ -28,9 +27,7 @@ from hallmark.ports import StorageFailed
 
 def write_run(folder, start: int, keys: list[bytes]) -> RunName:
     name = RunName(start, start + len(keys))
-    writer = RunWriter(folder, name)
-    writer.write(sorted(record(item, index) for index, item in enumerate(keys, start)))
-    writer.finish()
+    key_run.write_run(folder, name, sorted(record(item, index) for index, item in enumerate(keys, start)))
     return name
 
 

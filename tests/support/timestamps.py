@@ -16,10 +16,7 @@ from hallmark.core.timestamp import (
     verify_timestamp,
 )
 from hallmark.errors import InvalidTimestamp
-from tests.support.tsa_authority import (
-    MESSAGE,
-    tlv,
-)
+from tests.support.tsa_authority import MESSAGE, tlv
 
 TIME_STAMPING = ExtendedKeyUsageOID.TIME_STAMPING
 DIGEST = hashlib.sha256(MESSAGE).digest()

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.world import EMAIL, HOST, OIDC_ISSUER, World, artifact, public_key
+from tests.support.world import EMAIL, HOST, OIDC_ISSUER, artifact, public_key
 
 from hallmark.client.witnessed import WitnessWait
 from hallmark.core.bundle import BUNDLE_V01
@@ -26,11 +26,6 @@ OTHER_LOG = log_vkey(HOST, public_key("ed25519-otherlog"))
 
 def policy(*lines: str):
     return parse_witness_policy("\n".join([*lines, *WITNESSES, "group g 2 a b c", "quorum g"]).encode())
-
-
-@pytest.fixture(scope="module")
-def world():
-    return World()
 
 
 def witnessed_entry(entry, *names: str, extra: tuple[NoteSignature, ...] = ()):

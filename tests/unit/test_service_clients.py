@@ -33,11 +33,6 @@ EMBEDDED = b'{"signedCertificateEmbeddedSct":{"chain":{"certificates":[%s]}}}'
 TOKEN = "header.payload.signature"
 
 
-@pytest.fixture(scope="module")
-def world():
-    return World()
-
-
 @pytest.fixture
 def http():
     return HttpClient(timeout_seconds=5)

@@ -39,12 +39,6 @@ from hallmark.core.timestamp import (
 )
 from hallmark.errors import MalformedInput
 
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
 # Requests
 
 

@@ -30,12 +30,6 @@ from hallmark.core.timestamp import (
 from hallmark.core.x509.tsa_profile import issue_tsa_chain
 from hallmark.errors import InvalidTimestamp, MalformedInput
 
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
 # Refusals: which certificate signed
 
 

@@ -22,12 +22,6 @@ from hallmark.errors import (
 from hallmark.policy.identity import Identity
 from hallmark.verify.verifier import Artifact, Verifier, required_hash
 
-
-@pytest.fixture(scope="module")
-def world() -> w.World:
-    return w.World()
-
-
 # What is true
 
 

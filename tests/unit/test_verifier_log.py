@@ -31,12 +31,6 @@ from hallmark.errors import (
     MalformedInput,
 )
 
-
-@pytest.fixture(scope="module")
-def world() -> w.World:
-    return w.World()
-
-
 # 5. Log entries
 
 

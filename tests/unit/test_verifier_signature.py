@@ -21,12 +21,6 @@ from hallmark.errors import (
 from hallmark.policy.identity import unsafe_any_identity
 from hallmark.verify.verifier import Artifact, Thresholds, Verified, Verifier, required_hash
 
-
-@pytest.fixture(scope="module")
-def world() -> w.World:
-    return w.World()
-
-
 # 9. Signature
 
 

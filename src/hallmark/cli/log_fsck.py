@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from hallmark.cli.exit_codes import VERIFICATION_FAILED
-from hallmark.cli.log_options import key_options
+from hallmark.cli.log_options import key_options, log_option
 from hallmark.cli.options import PATH, json_option
 from hallmark.cli.output import CommandFailed, Output, print_error, print_json
 from hallmark.cli.progress import Progress
@@ -24,13 +24,7 @@ _HINT: Final = "restore what is named from a mirror or a copy; nothing was chang
 @click.command("fsck")
 @click.argument("mirror", type=PATH, metavar="[MIRROR]", required=False)
 @click.option("--data", type=PATH, metavar="DIR", help="The directory of an instance, running or stopped.")
-@click.option(
-    "--log",
-    "log",
-    default="all",
-    metavar="NAME",
-    help="Which log of the instance: tlog, ctlog, shards/N; all of them by default.",
-)
+@log_option
 @key_options
 @json_option
 def command(

@@ -10,6 +10,15 @@ from hallmark.cli.options import PATH, trusted_root_option
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
+log_option = click.option(
+    "log",
+    "--log",
+    default="all",
+    metavar="NAME",
+    help="Which log of the instance: tlog, ctlog, shards/N; all of them by default.",
+)
+
+
 def key_options(command: _Command) -> _Command:
     """Add the options that say whose log it is."""
     for option in (

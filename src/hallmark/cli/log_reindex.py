@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from hallmark.cli.log_options import log_option
 from hallmark.cli.options import PATH, json_option
 from hallmark.cli.output import Output
 from hallmark.cli.progress import Progress
@@ -11,21 +12,12 @@ from hallmark.cli.progress import Progress
 
 @click.command("reindex")
 @click.option("--data", type=PATH, required=True, metavar="DIR", help="The directory of a stopped instance.")
-@click.option(
-    "--log",
-    "log",
-    default="all",
-    metavar="NAME",
-    help="Which log of the instance: tlog, ctlog, shards/N; all of them by default.",
-)
-@click.option(
-    "--every", is_flag=True, help="Make every run anew, not those alone that are missing or damaged."
-)
+@log_option
 @json_option
-def command(*, data: Path, log: str, every: bool, as_json: bool) -> None:
+def command(*, data: Path, log: str, as_json: bool) -> None:
     """Make those runs of the dedup index anew that are missing or damaged, from the log's entries.
 
-    The instance must not run meanwhile. Each entry is proved to be the log's own before its key is used.
+    The instance must not run meanwhile. Each entry is compared with the log's tree before its key is used.
     """
     from hallmark.instance.directory import locked_directory
     from hallmark.wiring.checking import log_names
@@ -38,8 +30,9 @@ def command(*, data: Path, log: str, every: bool, as_json: bool) -> None:
     with locked_directory(data) as layout:
         for name in log_names(layout) if log == "all" else (log,):
             progress = Progress(name, quiet=as_json)
-            made[name] = list(reindex_log(layout, name, progress, every=every))
+            made[name] = list(reindex_log(layout, name, progress))
             progress.finish()
             output.line(f"{name}: {', '.join(made[name]) or 'nothing had to be done'}")
-    output.note("`hallmark log fsck` examines the whole log")
+    if any(made.values()):
+        output.note("`hallmark log fsck` examines the whole log")
     output.finish(logs=made)

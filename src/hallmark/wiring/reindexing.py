@@ -7,7 +7,6 @@ from pathlib import Path
 from hallmark.adapters.storage.key_index import runs_folder
 from hallmark.adapters.storage.key_rebuild import rebuild_run
 from hallmark.adapters.storage.sqlite_audit import SqliteAudit
-from hallmark.core.tiles import TILE_WIDTH
 from hallmark.errors import ConfigurationError
 from hallmark.ports import StorageFailed
 from hallmark.tiledlog.entry_keys import EntryKeys
@@ -18,8 +17,8 @@ from hallmark.wiring.layout import Layout
 from hallmark.wiring.logs import OpenLog
 
 
-def reindex_log(layout: Layout, name: str, progress: Progress, *, every: bool = False) -> tuple[str, ...]:
-    """Make the runs anew that are missing or damaged, or every one; returns the names of their files.
+def reindex_log(layout: Layout, name: str, progress: Progress) -> tuple[str, ...]:
+    """Make the runs anew that are missing or damaged; returns the names of their files.
 
     The caller holds the instance's directory: no process serves the log meanwhile. Raises `InvalidEntry`
     (`damaged_log`) where the entries that are needed are not those of the tree, and `ConfigurationError`
@@ -27,7 +26,7 @@ def reindex_log(layout: Layout, name: str, progress: Progress, *, every: bool = 
     """
     log = open_log(layout, name)
     try:
-        return _reindex(log, layout.database(name), progress, every=every)
+        return _reindex(log, layout.database(name), progress)
     except (OSError, StorageFailed) as error:
         raise ConfigurationError(
             f"the dedup index of {name} cannot be made anew: {error}",
@@ -36,10 +35,10 @@ def reindex_log(layout: Layout, name: str, progress: Progress, *, every: bool = 
         ) from error
 
 
-def _reindex(log: OpenLog, database: Path, progress: Progress, *, every: bool) -> tuple[str, ...]:
+def _reindex(log: OpenLog, database: Path, progress: Progress) -> tuple[str, ...]:
     objects = log.objects()
     with closing(SqliteAudit(database)) as audit:
-        due = [run for run in audit.runs() if every or audit.run_complaint(run) is not None]
+        due = [run for run in audit.runs() if audit.run_complaint(run) is not None]
         if not due:
             return ()
         with audit.reading() as (head, staged):
@@ -57,6 +56,5 @@ def _telling(
     keys: Iterator[tuple[bytes, int]], done: int, total: int, progress: Progress
 ) -> Iterator[tuple[bytes, int]]:
     for count, key in enumerate(keys, done + 1):
-        if count % TILE_WIDTH == 0:
-            progress(count, total)
+        progress(count, total)
         yield key

@@ -21,8 +21,8 @@ from hallmark.adapters.storage.key_run import (
     KeyRun,
     RunMerge,
     RunName,
-    RunWriter,
     record,
+    write_run,
 )
 from hallmark.durable_files import sync_folder
 from hallmark.errors import NotFound
@@ -45,6 +45,13 @@ _MERGES_PER_KEY: Final = 8  # more than the times that a key is ever merged, so 
 def runs_folder(database: Path) -> Path:
     """Where the runs of a log's database stand."""
     return database.with_suffix(".dedup")
+
+
+def make_runs_folder(folder: Path) -> None:
+    """Make the folder, durably, where it is missing."""
+    if not folder.is_dir():
+        folder.mkdir()
+        sync_folder(folder.parent)
 
 
 def read_runs(db: sqlite3.Connection) -> tuple[RunName, ...]:
@@ -240,16 +247,9 @@ class RunKeeper:
             ]
             if len(records) >= RUN_KEYS:
                 break
-        records.sort()
         name = RunName(covered, covered + len(records))
-        self._make_folder()
-        writer = RunWriter(self._folder, name)
-        try:
-            writer.write(records)
-            writer.finish()
-        except BaseException:
-            writer.abandon()
-            raise
+        make_runs_folder(self._folder)
+        write_run(self._folder, name, sorted(records))
         return RunChange(self._folder, name)
 
     def _advance_merge(self, names: Sequence[RunName], count: int) -> RunChange | None:
@@ -266,11 +266,6 @@ class RunKeeper:
             raise
         merge, self._merge = self._merge, None
         return RunChange(self._folder, merge.name, merge.names)
-
-    def _make_folder(self) -> None:
-        if not self._folder.is_dir():
-            self._folder.mkdir()
-            sync_folder(self._folder.parent)
 
     def _remove_strays(self, names: Sequence[RunName]) -> None:
         """Delete what a process that died has left: files that no table names."""

@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from hallmark.adapters.storage.key_run import RunMerge, RunName, RunWriter, record
-from hallmark.durable_files import sync_folder
+from hallmark.adapters.storage.key_index import make_runs_folder
+from hallmark.adapters.storage.key_run import RunMerge, RunName, record, write_run
 
 PART_KEYS: Final = 262_144
 _MERGE_RECORDS: Final = 65_536
@@ -23,9 +23,7 @@ def rebuild_run(folder: Path, name: RunName, keys: Iterable[tuple[bytes, int]]) 
     `keys` gives key and index of each entry in their order. Whatever it raises leaves the old file as it was,
     and so does a disk that does not take the bytes (`OSError`).
     """
-    if not folder.is_dir():
-        folder.mkdir()
-        sync_folder(folder.parent)
+    make_runs_folder(folder)
     if name.count <= PART_KEYS:
         _write_part(folder, name, keys)
         return
@@ -53,11 +51,4 @@ def _parts(name: RunName) -> Iterator[RunName]:
 
 
 def _write_part(folder: Path, name: RunName, keys: Iterable[tuple[bytes, int]]) -> None:
-    records = sorted(record(key, index) for key, index in keys)
-    writer = RunWriter(folder, name)
-    try:
-        writer.write(records)
-        writer.finish()
-    except BaseException:
-        writer.abandon()
-        raise
+    write_run(folder, name, sorted(record(key, index) for key, index in keys))

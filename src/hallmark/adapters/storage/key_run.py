@@ -240,6 +240,17 @@ class RunWriter:
         self._unsynced = 0
 
 
+def write_run(folder: Path, name: RunName, records: Sequence[bytes]) -> None:
+    """Write a whole run, durably, of sorted records; whatever fails leaves no new file."""
+    writer = RunWriter(folder, name)
+    try:
+        writer.write(records)
+        writer.finish()
+    except BaseException:
+        writer.abandon()
+        raise
+
+
 class RunMerge:
     """Merges neighbouring runs, some records at a time: all of them may take minutes, a step milliseconds."""
 

@@ -82,14 +82,14 @@ class SqliteAudit:
             return read_runs(self._db)
 
     def run_complaint(self, name: RunName) -> str | None:
-        """Read a run to its end and say what is wrong with it; nothing is where it was merged meanwhile."""
+        """Read a run to its end and say what is wrong with it; None too for one that was merged meanwhile."""
         try:
             with closing(KeyRun(self._folder, name)) as run:
                 return run.complaint()
         except StorageFailed as error:
             return str(error)
         except FileNotFoundError:
-            merged = name not in read_runs(self._db)
+            merged = name not in self.runs()
             return None if merged else f"{name.file} of the dedup index is missing"
 
     def _run_complaints(self) -> list[str]:
