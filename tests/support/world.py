@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -166,6 +167,7 @@ class World:
         self,
         *,
         key: str = "p256-leaf",
+        public: CertificatePublicKeyTypes | None = None,
         names: Sequence[x509.GeneralName] = (x509.RFC822Name(EMAIL),),
         names_critical: bool = True,
         usage: x509.KeyUsage | None = DIGITAL_SIGNATURE,
@@ -179,12 +181,15 @@ class World:
         hash_name: str = "sha256",
         scts: Sequence[dict[str, object]] = ({},),
     ) -> bytes:
-        """Issue a leaf; each item of `scts` is an embedded SCT with what is changed in it."""
+        """Issue a leaf for a key, or for `public`, of which no private key need exist.
+
+        Each item of `scts` is an embedded SCT with what is changed in it.
+        """
         builder = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([]))
             .issuer_name(x509_name(issuer))
-            .public_key(private_key(key).public_key())
+            .public_key(public or private_key(key).public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(not_before)
             .not_valid_after(not_after)

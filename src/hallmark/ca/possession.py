@@ -12,7 +12,6 @@ from hallmark.core.oidc.identity import Principal
 from hallmark.errors import InvalidSignature, MalformedInput, PolicyViolation
 
 MAX_CSR_BYTES: Final = 64 * 1024
-RSA_EXPONENT: Final = 65537
 
 
 class KeyAndProof(msgspec.Struct, frozen=True):
@@ -50,7 +49,7 @@ def prove_possession(subject: SubjectKey, principal: Principal, allowed: frozens
 
 def _verify_proof(subject: KeyAndProof, principal: Principal) -> PublicKey:
     pem = subject.public_key.lstrip().startswith(b"-----BEGIN")
-    key = _strong((parse_public_key_pem if pem else parse_public_key)(subject.public_key))
+    key = (parse_public_key_pem if pem else parse_public_key)(subject.public_key)
     try:
         key.verify(subject.proof, principal.name.encode())
     except InvalidSignature:
@@ -69,7 +68,7 @@ def _verify_csr(pem: bytes) -> PublicKey:
         public_key = csr.public_key()
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise MalformedInput("the signing request is not a PEM PKCS #10", code="malformed_csr") from None
-    key = _strong(wrap_public_key(public_key))
+    key = wrap_public_key(public_key)
     try:
         valid = csr.is_signature_valid and _is_default_scheme(csr, key)
     except (ValueError, UnsupportedAlgorithm):
@@ -91,10 +90,3 @@ def _is_default_scheme(csr: x509.CertificateSigningRequest, key: PublicKey) -> b
     return not isinstance(key.key, rsa.RSAPublicKey) or isinstance(
         csr.signature_algorithm_parameters, padding.PKCS1v15
     )
-
-
-def _strong(key: PublicKey) -> PublicKey:
-    """Refuse RSA exponents other than 65537, and encode the key anew: a certificate holds canonical DER."""
-    if isinstance(key.key, rsa.RSAPublicKey) and key.key.public_numbers().e != RSA_EXPONENT:
-        raise MalformedInput(f"an RSA key's exponent must be {RSA_EXPONENT}", code="weak_key")
-    return wrap_public_key(key.key)

@@ -1,4 +1,8 @@
-"""Public keys: parse, identify, check signatures (RFC 5280 SubjectPublicKeyInfo; PEM per RFC 7468)."""
+"""Public keys: parse, identify, check signatures (RFC 5280 SubjectPublicKeyInfo; PEM per RFC 7468).
+
+Every public key comes in through `key_algorithm`, alone or by `parse_public_key` or `wrap_public_key`: there
+keys are refused that nobody holds, see `key_strength`.
+"""
 
 import hashlib
 from typing import Final
@@ -17,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from hallmark.core.algorithms import DEFAULT_ALGORITHMS, Algorithm, HashAlgorithm
+from hallmark.core.key_strength import check_strength
 from hallmark.errors import InvalidSignature, MalformedInput
 
 KeyObject = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
@@ -28,6 +33,12 @@ _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
 }
+_EC_PREFIXES: Final = {
+    "secp256r1": bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004"),
+    "secp384r1": bytes.fromhex("3076301006072a8648ce3d020106052b8104002203620004"),
+    "secp521r1": bytes.fromhex("30819b301006072a8648ce3d020106052b810400230381860004"),
+}
+"""A SubjectPublicKeyInfo up to its point: a named curve, and 04 for uncompressed (RFC 5480 section 2)."""
 _ECDSA: Final = {name: ec.ECDSA(value) for name, value in _HASHES.items()}
 _PREHASHED: Final = {name: Prehashed(value) for name, value in _HASHES.items()}
 _ECDSA_PREHASHED: Final = {name: ec.ECDSA(value) for name, value in _PREHASHED.items()}
@@ -78,13 +89,31 @@ class PublicKey(msgspec.Struct, frozen=True):
 
 
 def parse_public_key(der: bytes) -> PublicKey:
-    """Read a DER SubjectPublicKeyInfo; raises `MalformedInput`, also for kinds the registry does not know."""
+    """Read a DER SubjectPublicKeyInfo; raises `MalformedInput`, also for kinds the registry does not know.
+
+    A key has one encoding: elliptic points are uncompressed, or one key would have several names.
+    """
     if len(der) > MAX_PUBLIC_KEY_BYTES:
         raise MalformedInput(f"a public key of {len(der)} bytes is too large", code="malformed_key")
     try:
-        return wrap_public_key(load_der_public_key(der), der)
+        key = wrap_public_key(load_der_public_key(der), der)
     except (ValueError, UnsupportedAlgorithm):
         raise MalformedInput("the bytes are not a DER public key", code="malformed_key") from None
+    if not _is_canonical(key):
+        raise MalformedInput("the public key is not encoded as it must be", code="malformed_key")
+    return key
+
+
+def _is_canonical(key: PublicKey) -> bool:
+    """Compare with the one encoding.
+
+    Of elliptic keys the prefix suffices, because the library reads the rest strictly; encoding one again
+    would cost as much as reading it.
+    """
+    prefix = _EC_PREFIXES.get(key.algorithm.parameter)
+    if prefix is not None:
+        return key.spki.startswith(prefix)
+    return key.spki == key.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def parse_public_key_pem(pem: bytes) -> PublicKey:
@@ -100,7 +129,8 @@ def parse_public_key_pem(pem: bytes) -> PublicKey:
 def wrap_public_key(key: object, spki: bytes | None = None) -> PublicKey:
     """Wrap a key object of the cryptography library.
 
-    Raises `MalformedInput` with code `weak_key` for a curve or modulus size outside the registry.
+    Raises `MalformedInput` with code `weak_key` for a curve or modulus size outside the registry, and for
+    keys that `check_strength` refuses.
     """
     known, algorithm = key_algorithm(key)
     return PublicKey(
@@ -109,7 +139,10 @@ def wrap_public_key(key: object, spki: bytes | None = None) -> PublicKey:
 
 
 def key_algorithm(key: object) -> tuple[KeyObject, Algorithm]:
-    """Find the default algorithm of a key object; raises `MalformedInput` with code `weak_key`."""
+    """Find the default algorithm of a key object; raises `MalformedInput` with code `weak_key`.
+
+    The gate of all public keys: none is used before it has passed here.
+    """
     if isinstance(key, ec.EllipticCurvePublicKey):
         kind = ("ecdsa", key.curve.name)
     elif isinstance(key, rsa.RSAPublicKey):
@@ -121,6 +154,7 @@ def key_algorithm(key: object) -> tuple[KeyObject, Algorithm]:
     algorithm = DEFAULT_ALGORITHMS.get(kind)
     if algorithm is None:
         raise MalformedInput(f"a {kind[0]} key with {kind[1]} is not allowed", code="weak_key")
+    check_strength(key)
     return key, algorithm
 
 

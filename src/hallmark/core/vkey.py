@@ -12,6 +12,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
+from hallmark.core.key_strength import check_strength
 from hallmark.core.keys import PublicKey, parse_public_key, wrap_public_key
 from hallmark.core.note import check_key_name
 from hallmark.core.x509.sth import sth_key_id
@@ -92,7 +93,9 @@ def _load_key(signature_type: int, material: bytes) -> PublicKey | MLDSA44Public
     if signature_type in {ED25519, ED25519_COSIGNATURE}:
         return wrap_public_key(ed25519.Ed25519PublicKey.from_public_bytes(material))
     if signature_type == ML_DSA_44_COSIGNATURE:
-        return MLDSA44PublicKey.from_public_bytes(material)
+        key_object = MLDSA44PublicKey.from_public_bytes(material)
+        check_strength(key_object)
+        return key_object
     if signature_type in {ECDSA, TREE_HEAD}:
         key = parse_public_key(material)
         wanted = signature_type == ECDSA or key.algorithm.parameter == _P256

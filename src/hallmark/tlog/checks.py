@@ -9,13 +9,12 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from hallmark.core.algorithms import SHA2_256, Algorithm
 from hallmark.core.ed25519ph import verify_ed25519ph
 from hallmark.core.entries.dsse import DsseV002, VerifiedBy
 from hallmark.core.entries.hashedrekord import HashedRekordV002
-from hallmark.core.keys import KeyObject, PublicKey, key_algorithm, verify_digest
+from hallmark.core.keys import KeyObject, PublicKey, key_algorithm, parse_public_key, verify_digest
 from hallmark.errors import InvalidSignature, MalformedInput
 from hallmark.tlog.requests import DsseRequest, Verifier
 
@@ -99,20 +98,33 @@ def _check_allowed(algorithm: Algorithm, allowed: AbstractSet[str]) -> Algorithm
 
 def _load_key(der: bytes, named: Algorithm, *, is_certificate: bool) -> KeyObject:
     """Load the verifier's key and check that it is what its key details say."""
-    what = "certificate" if is_certificate else "public key"
-    if len(der) > MAX_VERIFIER_BYTES:
-        raise MalformedInput(f"the verifier's {what} has {len(der)} bytes", code="malformed_verifier")
-    try:
-        key = x509.load_der_x509_certificate(der).public_key() if is_certificate else load_der_public_key(der)
-    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
-        raise MalformedInput(f"the verifier's {what} is not DER", code="malformed_verifier") from None
-    known, default = key_algorithm(key)
+    known, default = _certified_key(der) if is_certificate else _bare_key(der)
     if (named.key_type, named.parameter) != (default.key_type, default.parameter):
         raise MalformedInput(
             f"the verifier's key is of {default.key_details}, not {named.key_details}",
             code="wrong_key_details",
         )
     return known
+
+
+def _certified_key(der: bytes) -> tuple[KeyObject, Algorithm]:
+    if len(der) > MAX_VERIFIER_BYTES:
+        raise MalformedInput(f"the verifier's certificate has {len(der)} bytes", code="malformed_verifier")
+    try:
+        key = x509.load_der_x509_certificate(der).public_key()
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+        raise MalformedInput("the verifier's certificate is not DER", code="malformed_verifier") from None
+    return key_algorithm(key)
+
+
+def _bare_key(der: bytes) -> tuple[KeyObject, Algorithm]:
+    try:
+        key = parse_public_key(der)
+    except MalformedInput as error:
+        if error.code == "weak_key":
+            raise
+        raise MalformedInput(f"the verifier: {error.message}", code="malformed_verifier") from None
+    return key.key, key.algorithm
 
 
 def _verify_digest(key: KeyObject, signature: bytes, digest: bytes, algorithm: Algorithm) -> None:

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from hallmark.errors import ConfigurationError
+from hallmark.core.keys import key_algorithm
+from hallmark.errors import ConfigurationError, MalformedInput
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
@@ -72,6 +73,10 @@ def read_key(path: Path) -> SoftwareKey:
         raise ConfigurationError(
             f"the key in {path} is of a kind that is not supported", code="damaged_state"
         )
+    try:
+        key_algorithm(key.public_key())
+    except MalformedInput as error:
+        raise ConfigurationError(f"the key in {path}: {error.message}", code="damaged_state") from None
     return SoftwareKey(key)
 
 

@@ -1,16 +1,21 @@
 """JSON Web Key Sets (RFC 7517): the keys that an issuer signs identity tokens with."""
 
+import base64
 from typing import Any, Final
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
+from hallmark.core.key_strength import check_strength
+from hallmark.core.keys import key_algorithm
 from hallmark.errors import MalformedInput
 
 MAX_JWKS_BYTES: Final = 256 * 1024
 MAX_KEYS: Final = 64
 MIN_RSA_BITS: Final = 2048
+MAX_RSA_BITS: Final = 8192  # a check of a signature grows with the square; no provider is known above 4096
 
 _KEY_TYPES: Final[dict[str, type[RSAKey | ECKey | OKPKey]]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
 _KEY_TYPE_OF_ALGORITHM: Final = {
@@ -72,14 +77,14 @@ def _parse_key(item: dict[str, Any]) -> VerificationKey | None:
     key_type = _KEY_TYPES.get(kind) if isinstance(kind, str) else None
     if key_type is None or item.get("use", "sig") != "sig" or "d" in item:
         return None
-    if kind == "RSA" and len(str(item.get("n", ""))) * 6 < MIN_RSA_BITS:
-        return None
     try:
+        if kind == "RSA" and not MIN_RSA_BITS <= _modulus_bits(item) <= MAX_RSA_BITS:
+            return None
         key = key_type.import_key(item)
         key.get_op_key("verify")
     except (JoseError, ValueError, TypeError, KeyError):
         return None
-    if isinstance(key, RSAKey) and key.public_key.key_size < MIN_RSA_BITS:
+    if not _is_strong(key.public_key):
         return None
     key_id, algorithm = item.get("kid"), item.get("alg")
     return VerificationKey(
@@ -88,3 +93,22 @@ def _parse_key(item: dict[str, Any]) -> VerificationKey | None:
         key_id if isinstance(key_id, str) else None,
         algorithm if isinstance(algorithm, str) else None,
     )
+
+
+def _modulus_bits(item: dict[str, Any]) -> int:
+    """Measure the modulus before the library reads it, which prints a warning of a small one."""
+    text = item["n"]
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    return int.from_bytes(raw, "big").bit_length()
+
+
+def _is_strong(key: object) -> bool:
+    """Say whether a signature of the key proves anything; providers use more RSA sizes than the registry."""
+    try:
+        if isinstance(key, rsa.RSAPublicKey):
+            check_strength(key)
+        else:
+            key_algorithm(key)
+    except MalformedInput:
+        return False
+    return True

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature as CryptographyInvalidSigna
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from hallmark.core.keys import PublicKey, wrap_public_key
+from hallmark.core.keys import PublicKey, key_algorithm, wrap_public_key
 from hallmark.errors import InvalidCertificate, MalformedInput
 
 MAX_CHAIN_LENGTH: Final = 8
@@ -162,6 +162,7 @@ def _check_ca(certificate: x509.Certificate, *, intermediates_below: int) -> Non
 
 def _check_issued_by(certificate: x509.Certificate, issuing_ca: x509.Certificate) -> None:
     subject = certificate.subject.rfc4514_string()
+    key_algorithm(issuing_ca.public_key())  # refuses weak keys
     algorithm = certificate.signature_hash_algorithm
     if algorithm is not None and algorithm.name not in _ALLOWED_HASHES:
         raise InvalidCertificate(f"{subject} is signed with {algorithm.name}", code="weak_hash")
