@@ -44,8 +44,8 @@ def request_entry(data: bytes) -> None:
         entry = parse_create_entry(data)
         if isinstance(entry, DsseRequest):
             check = EnvelopeCheck(entry, DEFAULT_ALGORITHMS | {"PKIX_ED25519"})
-            for item in entry.envelope.signatures:
-                check.verify(item.signature)
+            for _ in check.steps():
+                pass
             logged = check.entry()
             assert parse_dsse_v002(logged.to_bytes()) == logged
         else:
@@ -179,8 +179,8 @@ def _leaf_dsse() -> bytes:
     entry = parse_create_entry(_REQUESTS[2])
     assert isinstance(entry, DsseRequest)
     check = EnvelopeCheck(entry, DEFAULT_ALGORITHMS | {"PKIX_ED25519"})
-    for item in entry.envelope.signatures:
-        check.verify(item.signature)
+    for _ in check.steps():
+        pass
     return check.entry().to_bytes()
 
 

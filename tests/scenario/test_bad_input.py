@@ -158,8 +158,10 @@ def test_bad_proof_of_possession(instance):
     assert refused.json()["message"] == "The signature supplied in the request could not be verified"
 
 
-def test_weak_key(instance):
-    weak = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+@pytest.mark.parametrize("kind", ["small modulus", "small exponent"])
+def test_weak_key(instance, kind):
+    small = kind == "small modulus"
+    weak = rsa.generate_private_key(65537, 1024) if small else rsa.generate_private_key(3, 2048)
     refused = sign_certificate(instance, certificate_request(instance.token(), key=weak, proof=b"x"))
     assert refused.status == 400
     assert refused.json()["message"] == "The public key supplied in the request is insecure"

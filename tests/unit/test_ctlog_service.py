@@ -98,6 +98,30 @@ def refused(answer, status: int, text: str) -> None:
     assert text in answer.text()
 
 
+def common(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+
+
+def authority(name: x509.Name, key, issuer: x509.Name, signer) -> bytes:
+    builder = x509.CertificateBuilder(issuer, name, key.public_key(), 5, NOW, NOW + timedelta(days=1))
+    usage = x509.KeyUsage(*([False] * 5), True, *([False] * 3))
+    for value in (x509.BasicConstraints(ca=True, path_length=None), usage):
+        builder = builder.add_extension(value, critical=True)
+    return der(builder.sign(signer, hashes.SHA256()))
+
+
+def test_a_chain_is_checked_from_its_root_down(small):
+    """A chain that does not hang on a root costs one operation, however long and well signed it is below."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    root = x509.load_der_x509_certificate(small.chain[-1]).subject
+    known = authority(common("known"), key, root, small.root_key)
+    middle = authority(common("middle"), KEY, common("known"), KEY)  # of this issuer's name, not signed by it
+    low = authority(common("low"), KEY, common("another"), KEY)  # not even of its issuer's name
+    certificate = leaf(small, issuer=common("low"), signer=KEY)
+    refused(submit(small, PRE, certificate, low, middle, known), 400, "not signed by the next")
+    refused(submit(small, PRE, certificate, low, middle), 400, "accepted root")
+
+
 def precert_entry(small: SmallCa, certificate: bytes) -> PrecertEntry:
     tbs = x509.load_der_x509_certificate(certificate).tbs_certificate_bytes
     return PrecertEntry(hashlib.sha256(spki(small.issuing_key)).digest(), remove_poison(tbs))

@@ -27,6 +27,8 @@ from hallmark.errors import InvalidSignature, MalformedInput
 KeyObject = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 
 MAX_PUBLIC_KEY_BYTES: Final = 16 * 1024
+_ED25519_SIGNATURE_BYTES: Final = 64
+_SEQUENCE: Final = b"\x30"
 
 _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
     "sha256": hashes.SHA256(),
@@ -156,6 +158,17 @@ def key_algorithm(key: object) -> tuple[KeyObject, Algorithm]:
         raise MalformedInput(f"a {kind[0]} key with {kind[1]} is not allowed", code="weak_key")
     check_strength(key)
     return key, algorithm
+
+
+def fits_key(signature: bytes, key: KeyObject) -> bool:
+    """Say whether a key can have made a signature of this form, without the cost of checking it."""
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return len(signature) == _ED25519_SIGNATURE_BYTES
+    size = (key.key_size + 7) // 8
+    if isinstance(key, rsa.RSAPublicKey):
+        return len(signature) == size
+    # a SEQUENCE of two INTEGERs, each with at most a zero before it; its header has 2 or 3 bytes
+    return signature[:1] == _SEQUENCE and len(signature) <= 3 + 2 * (2 + 1 + size)
 
 
 def verify_digest(key: KeyObject, signature: bytes, digest: bytes, chosen: HashAlgorithm | None) -> None:

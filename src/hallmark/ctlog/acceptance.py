@@ -72,13 +72,18 @@ class AcceptedRoots:
         return path
 
     def _check(self, issuers: tuple[bytes, ...]) -> IssuerPath:
+        """Check a path from its root down: a stranger's chain costs one operation with a public key."""
         path = [load_certificate(der) for der in issuers]
-        if path[-1] not in self._roots:
-            path.append(self._root_above(path[-1]))
         keys = [_key_of(authority) for authority in path]
         for depth, authority in enumerate(path):
             _check_authority(authority, depth)
-        for child, parent, key in zip(path, path[1:], keys[1:], strict=False):
+        if path[-1] not in self._roots:
+            root = self._root_above(path[-1])
+            _check_authority(root, len(path))
+            path.append(root)
+            keys.append(_key_of(root))
+        links = list(zip(path, path[1:], keys[1:], strict=False))
+        for child, parent, key in reversed(links):
             check_issued(child, parent, key)
         return IssuerPath(path[0], keys[0], tuple(item.public_bytes(Encoding.DER) for item in path))
 

@@ -142,7 +142,7 @@ def _parse_envelope(message: "_Fields") -> Envelope:
         item.only({"sig", "keyid"})
         if not isinstance(item.get("keyid") or "", str):
             raise MalformedInput("keyid is not a string", code="malformed_json")
-    signatures = tuple(EnvelopeSignature(item.bytes("sig")) for item in found)
+    signatures = tuple(EnvelopeSignature(item.bytes("sig"), item.get("keyid") or "") for item in found)
     if len({item.signature for item in signatures}) != len(signatures):
         raise MalformedInput("the envelope holds a signature twice", code="duplicate_signature")
     return Envelope(
