@@ -286,6 +286,12 @@ def test_refuses_too_long_a_chain_and_too_large_a_body(small):
     refused(small.request("POST", PRE, b" " * (512 * 1024 + 1)), 413, "524288")
 
 
+def test_certificates_are_counted_before_they_are_decoded(small):
+    for count, text in ((10, "base64"), (11, "1 to 10"), (100_000, "1 to 10")):
+        body = json.dumps({"chain": ["*"] * count}).encode()
+        refused(small.request("POST", PRE, body), 400, text)
+
+
 def test_unfinished_submissions_are_bounded_together(small):
     service = CtLog(
         log=small.sequencer,

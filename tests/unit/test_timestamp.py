@@ -389,6 +389,23 @@ def test_refuses_an_attribute_twice(authority):
         verify_timestamp(authority.forge(attributes=double), MESSAGE, authority.chain)
 
 
+@pytest.mark.parametrize("count", [0, 2])
+def test_refuses_an_attribute_without_exactly_one_value(authority, count):
+    def change(found):
+        values = [tlv(bytes([number])) for number in range(count)]
+        return [*found, Attribute(type=ObjectIdentifier("1.2.3"), values=asn1.SetOf(values))]
+
+    with pytest.raises(MalformedInput, match="more or less than one value"):
+        verify_timestamp(authority.forge(attributes=change), MESSAGE, authority.chain)
+
+
+def test_refuses_a_message_that_is_no_signed_data(authority):
+    def rename(response):
+        response.time_stamp_token.content_type = ObjectIdentifier("1.2.840.113549.1.7.1")
+
+    refused(authority.forge(rename), authority.chain, "malformed_cms", MalformedInput)
+
+
 def test_refuses_an_unknown_critical_extension_of_the_token(authority):
     def add(info):
         info.extensions = [Extension(extn_id=ObjectIdentifier("1.2.3"), critical=True, extn_value=b"x")]

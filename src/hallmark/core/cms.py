@@ -22,6 +22,7 @@ from cryptography.x509 import ObjectIdentifier
 
 from hallmark.core.algorithms import SHA2_256, SHA2_384, SHA2_512, HashAlgorithm
 from hallmark.core.keys import PublicKey
+from hallmark.core.x509.serials import check_serial
 from hallmark.errors import InvalidSignature, MalformedInput
 
 SIGNED_DATA: Final = ObjectIdentifier("1.2.840.113549.1.7.2")
@@ -160,17 +161,14 @@ def read_signed_message(envelope: ContentInfo) -> SignedMessage:
     if len(signers) != 1:
         raise MalformedInput(f"the message has {len(signers)} signers, not one", code="signer_count")
     signer = signers[0]
-    if (data.version, signer.version) != (3, 1):
-        raise MalformedInput(
-            f"the message has CMS version {data.version} and signer version {signer.version}, not 3 and 1",
-            code="malformed_cms",
-        )
+    if (data.version, signer.version) != (3, 1):  # not printed: an integer in ASN.1 has no bound
+        raise MalformedInput("the message has other CMS versions than 3 and 1", code="malformed_cms")
     digest_algorithm = hash_of(signer.digest_algorithm)
     return SignedMessage(
         content_type=data.encap_content_info.e_content_type.dotted_string,
         content=data.encap_content_info.e_content,
         signer_issuer=signer.sid.issuer,
-        signer_serial=signer.sid.serial_number,
+        signer_serial=check_serial(signer.sid.serial_number, what="the signer"),
         digest_algorithm=digest_algorithm,
         signature_algorithm=_signature_algorithm(signer.signature_algorithm, digest_algorithm),
         signed_attributes=asn1.encode_der(signer.signed_attrs),

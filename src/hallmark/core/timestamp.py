@@ -31,6 +31,7 @@ from hallmark.core.cms import (
     read_signed_message,
     verify_signed_message,
 )
+from hallmark.core.x509.serials import check_serial
 from hallmark.core.x509.tsa_chain import TsaChain, check_tsa_chain
 from hallmark.errors import InvalidCertificate, InvalidSignature, InvalidTimestamp, MalformedInput
 
@@ -43,6 +44,7 @@ SIGNING_CERTIFICATE_V2: Final = ObjectIdentifier("1.2.840.113549.1.9.16.2.47")
 
 _SHA1: Final = ObjectIdentifier("1.3.14.3.2.26")
 _GRANTED: Final = 0
+_LAST_STATUS: Final = 5  # revocationNotification
 _Kind = TypeVar("_Kind")
 
 
@@ -270,7 +272,7 @@ def parse_timestamp(response: bytes) -> Timestamp:
     parsed = _decode(TimeStampResp, response, what="the timestamp")
     if parsed.status.status != _GRANTED:
         raise InvalidTimestamp(
-            f"the authority answered with status {parsed.status.status}, not granted",
+            f"the authority answered with status {_status(parsed.status.status)}, not granted",
             code="timestamp_rejected",
         )
     if parsed.time_stamp_token is None:
@@ -283,9 +285,14 @@ def parse_timestamp(response: bytes) -> Timestamp:
     return _read_info(_decode(TSTInfo, signed.content, what="the token's TSTInfo"), signed)
 
 
+def _status(status: int) -> str:
+    """Name a PKIStatus; one that the protocol does not have may be of any length."""
+    return str(status) if 0 <= status <= _LAST_STATUS else "unknown"
+
+
 def _read_info(info: TSTInfo, signed: SignedMessage) -> Timestamp:
     if info.version != 1:
-        raise MalformedInput(f"TSTInfo has version {info.version}, not 1", code="malformed_timestamp")
+        raise MalformedInput("TSTInfo has another version than 1", code="malformed_timestamp")
     for extension in info.extensions or ():
         if extension.critical:
             raise InvalidTimestamp(
@@ -297,7 +304,7 @@ def _read_info(info: TSTInfo, signed: SignedMessage) -> Timestamp:
         hash_algorithm=_imprint_hash(info.message_imprint),
         digest=info.message_imprint.hashed_message,
         policy=info.policy.dotted_string,
-        serial=info.serial_number,
+        serial=check_serial(info.serial_number, what="the timestamp"),
         nonce=info.nonce,
         signed=signed,
     )

@@ -17,6 +17,7 @@ from cryptography.x509 import oid
 
 from hallmark.core.algorithms import HASHES
 from hallmark.core.keys import PublicKey, parse_public_key
+from hallmark.core.x509.serials import check_serial
 from hallmark.errors import ConfigurationError, InvalidCertificate, InvalidSignature, MalformedInput
 
 MAX_ROOTS: Final = 64
@@ -111,6 +112,7 @@ def load_certificate(der: bytes) -> x509.Certificate:
         raise MalformedInput(
             "a certificate of the chain is malformed", code="malformed_certificate"
         ) from None
+    check_serial(certificate.serial_number, what="a certificate of the chain")
     return certificate
 
 

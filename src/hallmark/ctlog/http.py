@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from hallmark.core.encoding.protojson import parse_bytes
 from hallmark.core.x509.sct import Sct
+from hallmark.ctlog.config import CtLogConfig
 from hallmark.ctlog.service import CtLog
 from hallmark.errors import HallmarkError, MalformedInput, Overloaded
 from hallmark.web.asgi import App, BodyBudget, Receive, Scope, Send, read_body, respond
@@ -25,20 +26,21 @@ _ISSUER_TYPE: Final = "application/pkix-cert"
 
 
 class _Submission(msgspec.Struct, frozen=True):
-    chain: list[str]
+    chain: msgspec.Raw
 
 
 _decode: Final = msgspec.json.Decoder(_Submission).decode
+_decode_items: Final = msgspec.json.Decoder(list[str]).decode
 
 
 class _SubmissionRoute:
     """One of the two submissions, as a raw ASGI callable."""
 
     def __init__(
-        self, add: Callable[[list[bytes]], Awaitable[Sct]], max_body_bytes: int, budget: BodyBudget
+        self, add: Callable[[list[bytes]], Awaitable[Sct]], config: CtLogConfig, budget: BodyBudget
     ) -> None:
         self._add = add
-        self._max_body_bytes = max_body_bytes
+        self._max_body_bytes, self._max_chain = config.max_body_bytes, config.max_chain
         self._budget = budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,7 +49,7 @@ class _SubmissionRoute:
             return
         try:
             submitted = await read_body(receive, self._max_body_bytes, budget=self._budget)
-            chain = _parse_chain(submitted)
+            chain = _parse_chain(submitted, self._max_chain)
             body = _print_sct(await self._add(chain))
         except HallmarkError as error:
             await _refuse_error(send, error)
@@ -60,10 +62,10 @@ class _SubmissionRoute:
 
 def hot_routes(service: CtLog) -> dict[str, App]:
     """Give the submissions as raw ASGI callables, by path below the log's base."""
-    limit, budget = service.config.max_body_bytes, BodyBudget(service.config.max_body_bytes_in_flight)
+    budget = BodyBudget(service.config.max_body_bytes_in_flight)
     return {
-        "/ct/v1/add-chain": _SubmissionRoute(service.add_chain, limit, budget),
-        "/ct/v1/add-pre-chain": _SubmissionRoute(service.add_pre_chain, limit, budget),
+        "/ct/v1/add-chain": _SubmissionRoute(service.add_chain, service.config, budget),
+        "/ct/v1/add-pre-chain": _SubmissionRoute(service.add_pre_chain, service.config, budget),
     }
 
 
@@ -91,12 +93,16 @@ def routes(service: CtLog) -> list[BaseRoute]:
 _IMMUTABLE: Final = "public, max-age=604800, immutable"
 
 
-def _parse_chain(body: bytes) -> list[bytes]:
+def _parse_chain(body: bytes, max_chain: int) -> list[bytes]:
+    """Read a submission; its items are counted before they are decoded, they may be a hundred thousand."""
     try:
-        submission = _decode(body)
+        items = bytes(_decode(body).chain)
+        if items.count(b'"') > 2 * max_chain:
+            raise MalformedInput(f"a chain has 1 to {max_chain} certificates, not more")
+        chain = _decode_items(items)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedInput(f"the body is not a submission: {error}") from None
-    return [parse_bytes(item, what="a certificate of the chain") for item in submission.chain]
+    return [parse_bytes(item, what="a certificate of the chain") for item in chain]
 
 
 def _print_sct(sct: Sct) -> bytes:

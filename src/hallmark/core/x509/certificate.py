@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hallmark.core.keys import PublicKey, wrap_public_key
 from hallmark.core.x509.oids import FULCIO_EXTENSIONS, OTHER_NAME_SAN, SCT_LIST
 from hallmark.core.x509.sct import Sct, parse_sct_list
+from hallmark.core.x509.serials import check_serial
 from hallmark.errors import InvalidCertificate, MalformedInput
 
 MAX_CERTIFICATE_BYTES: Final = 64 * 1024
@@ -86,6 +87,7 @@ def load_certificate(der: bytes) -> x509.Certificate:
         _ = certificate.issuer, certificate.subject
     except (ValueError, TypeError, x509.InvalidVersion):
         raise MalformedInput("the bytes are not a DER certificate", code="malformed_certificate") from None
+    check_serial(certificate.serial_number, what="the certificate")
     return certificate
 
 

@@ -18,6 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from hallmark.core.keys import PublicKey, key_algorithm, wrap_public_key
+from hallmark.core.x509.serials import check_serial
 from hallmark.errors import InvalidCertificate, MalformedInput
 
 MAX_CHAIN_LENGTH: Final = 8
@@ -116,9 +117,11 @@ def _parse_certificate(der: bytes) -> x509.Certificate:
     if len(der) > MAX_CERTIFICATE_BYTES:
         raise MalformedInput(f"a certificate of {len(der)} bytes is too large", code="malformed_certificate")
     try:
-        return x509.load_der_x509_certificate(der)
+        certificate = x509.load_der_x509_certificate(der)
     except (ValueError, x509.InvalidVersion):
         raise MalformedInput("the bytes are not a DER certificate", code="malformed_certificate") from None
+    check_serial(certificate.serial_number, what="the timestamp authority's certificate")
+    return certificate
 
 
 def _check_leaf(leaf: x509.Certificate) -> None:
