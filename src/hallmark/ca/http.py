@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from hallmark.ca.possession import KeyAndProof, SigningRequestCsr, SubjectKey
 from hallmark.ca.service import CertificateAuthority, IssuedChain
+from hallmark.core.encoding.json_document import check_names
 from hallmark.core.encoding.protojson import parse_bytes
 from hallmark.errors import HallmarkError, MalformedInput, Overloaded, Unauthenticated
 from hallmark.web.asgi import JSON, App, BodyBudget, Receive, Scope, Send, header, read_body, respond
@@ -206,9 +207,11 @@ def _bearer_token(scope: Scope) -> str:
 
 def _decode(decode: Callable[[bytes], _T], body: bytes) -> _T:
     try:
-        return decode(body)
+        decoded = decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedInput(f"the body is not a signing request: {error}") from None
+    check_names(body, what="the signing request")
+    return decoded
 
 
 def _print_chain(issued: IssuedChain) -> bytes:

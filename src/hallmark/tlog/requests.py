@@ -5,7 +5,6 @@ allows (snake_case names, URL-safe or unpadded base64, enum numbers) takes the s
 the reason why a request is refused. A field that the message does not have is refused.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ import msgspec
 
 from hallmark.core.algorithms import ALGORITHMS_BY_NUMBER, Algorithm, parse_key_details
 from hallmark.core.dsse import Envelope, EnvelopeSignature
+from hallmark.core.encoding.json_document import RepeatedName, load_unique
 from hallmark.core.encoding.protojson import parse_bytes
 from hallmark.core.entries.hashedrekord import HashedRekordV002
 from hallmark.errors import MalformedInput
@@ -65,6 +65,8 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _DECODER: Final = msgspec.json.Decoder(_Strict)
+_COLONS: Final = 8
+"""One for each member of a request that `_Strict` reads; a member named twice makes more of them."""
 
 MAX_DSSE_VERIFIERS: Final = 10
 MAX_DSSE_SIGNATURES: Final = 10
@@ -78,9 +80,10 @@ def parse_create_entry(body: bytes) -> EntryRequest:
     """
     try:
         request = _DECODER.decode(body).hashedRekordRequestV002
+        unique = body.count(b":") == _COLONS
         verifier = request.signature.verifier
         certificate, key = verifier.x509Certificate, verifier.publicKey
-        if (certificate is None) is not (key is None):
+        if unique and (certificate is None) is not (key is None):
             raw = certificate or key
             if raw is not None and raw.rawBytes and request.digest and request.signature.content:
                 algorithm = parse_key_details(verifier.keyDetails)
@@ -172,7 +175,9 @@ def _algorithm(value: Any) -> Algorithm:
 
 def _load(body: bytes) -> Any:
     try:
-        return json.loads(body.decode("utf-8"))
+        return load_unique(body)
+    except RepeatedName as error:
+        raise MalformedInput(f"the body names {error.name!r} twice", code="malformed_json") from None
     except (ValueError, RecursionError) as error:
         raise MalformedInput(f"the body is not JSON: {str(error)[:200]}", code="malformed_json") from None
 

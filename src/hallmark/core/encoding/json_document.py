@@ -4,6 +4,7 @@ The readers of Sigstore's messages describe the JSON as msgspec structs (`Messag
 names), read it with `decode_document`, and then build their own frozen values.
 """
 
+import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -33,19 +34,62 @@ class TimeRange(Message, frozen=True):
     end: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
-def decode_document(decoder: msgspec.json.Decoder[T], data: bytes, *, what: str, max_bytes: int) -> T:
+def decode_document(
+    decoder: msgspec.json.Decoder[T], data: bytes, *, what: str, max_bytes: int, canonical: bool = False
+) -> T:
     """Decode `data`; raises `MalformedInput` naming `what` for anything that does not fit.
 
-    Depth is bounded too: msgspec's own recursion guard ends it.
+    An object that names a member twice is refused: of two readers each could see another value. With
+    `canonical` the caller compares the bytes with what it would print, which refuses it too. Depth is
+    bounded: msgspec's own recursion guard ends it.
     """
     if len(data) > max_bytes:
         raise MalformedInput(f"{what} has {len(data)} bytes, more than {max_bytes}", code="too_large")
     try:
-        return decoder.decode(data)
+        decoded = decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MalformedInput(f"{what} does not parse: {error}") from None
     except RecursionError:
         raise MalformedInput(f"{what} is nested too deeply") from None
+    if not canonical:
+        check_names(data, what=what)
+    return decoded
+
+
+def check_names(data: bytes, *, what: str) -> None:
+    """Check that no object names a member twice; raises `MalformedInput` with code `repeated_name`.
+
+    RFC 8259 section 4 leaves it open which of two counts: msgspec and many others take the last.
+    """
+    try:
+        load_unique(data)
+    except RecursionError:
+        raise MalformedInput(f"{what} is nested too deeply") from None
+    except ValueError as error:
+        raise MalformedInput(f"{what} does not parse: {str(error)[:200]}") from None
+    except RepeatedName as error:
+        raise MalformedInput(f"{what} names {error.name!r} twice", code="repeated_name") from None
+
+
+class RepeatedName(Exception):
+    """Raised by `load_unique` for an object that names a member twice; `name` is cut short."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name[:80]
+
+
+def load_unique(data: bytes) -> Any:
+    """Decode JSON of any shape; raises `RepeatedName`, and `ValueError` for what is no JSON."""
+    return json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+
+
+def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) != len(members):
+        names = [name for name, _ in members]
+        raise RepeatedName(next(name for name in names if names.count(name) > 1))
+    return found
 
 
 def decode_value(data: bytes, *, what: str, max_bytes: int) -> Any:

@@ -174,7 +174,8 @@ def parse_dsse_v001(body: bytes) -> DsseEntry:
 def parse_dsse_v002(body: bytes) -> DsseV002:
     """Read a body of version 0.0.2; raises `MalformedInput` for anything that `to_bytes` would not print."""
     what = "the dsse entry"
-    found = decode_document(_DECODER_V002, body, what=what, max_bytes=MAX_ENTRY_BYTES).spec.dsse_v002
+    decoded = decode_document(_DECODER_V002, body, what=what, max_bytes=MAX_ENTRY_BYTES, canonical=True)
+    found = decoded.spec.dsse_v002
     _check_count(len(found.signatures))
     signatures = tuple(_signature(item) for item in found.signatures)
     entry = DsseV002(found.payload_hash.digest, signatures)

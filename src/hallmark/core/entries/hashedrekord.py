@@ -138,7 +138,8 @@ _DECODER_V002: Final = msgspec.json.Decoder(_EntryV002)
 def parse_hashedrekord_v002(body: bytes) -> HashedRekordV002:
     """Read a body; raises `MalformedInput` for anything that `to_bytes` would not print."""
     what = "the hashedrekord entry"
-    found = decode_document(_DECODER_V002, body, what=what, max_bytes=MAX_ENTRY_BYTES).spec.hashed_rekord_v002
+    decoded = decode_document(_DECODER_V002, body, what=what, max_bytes=MAX_ENTRY_BYTES, canonical=True)
+    found = decoded.spec.hashed_rekord_v002
     verifier = found.signature.verifier
     certificate, key = verifier.x509_certificate, verifier.public_key
     chosen = certificate or key

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
+from hallmark.core.encoding.json_document import check_names
 from hallmark.core.key_strength import check_strength
 from hallmark.core.keys import key_algorithm
 from hallmark.errors import MalformedInput
@@ -65,7 +66,8 @@ def parse_jwks(data: bytes) -> KeySet:
         raise MalformedInput(f"the key set has {len(data)} bytes, more than {MAX_JWKS_BYTES}")
     try:
         decoded = msgspec.json.decode(data, type=_JsonWebKeySet)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        check_names(data, what="the key set")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, MalformedInput):
         raise MalformedInput("the key set is not a JSON Web Key Set", code="malformed_jwks") from None
     if len(decoded.keys) > MAX_KEYS:
         raise MalformedInput(f"the key set has more than {MAX_KEYS} keys", code="malformed_jwks")

@@ -15,8 +15,9 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import Key
 
+from hallmark.core.encoding.json_document import check_names
 from hallmark.core.oidc.jwks import ALLOWED_ALGORITHMS, KeySet
-from hallmark.errors import Unauthenticated
+from hallmark.errors import MalformedInput, Unauthenticated
 
 MAX_TOKEN_BYTES: Final = 32 * 1024
 NOT_BEFORE_LEEWAY_SECONDS: Final = 300
@@ -68,10 +69,14 @@ def parse_token(raw: str) -> UnverifiedToken:
         raise _malformed("it is not three parts with two dots between them")
     header_part, claims_part, _ = raw.split(".")
     try:
-        header = _decode_header(_decode_part(header_part))
-        claims = _decode_claims(_decode_part(claims_part))
+        header_json, claims_json = _decode_part(header_part), _decode_part(claims_part)
+        header, claims = _decode_header(header_json), _decode_claims(claims_json)
+        check_names(header_json, what="the header")
+        check_names(claims_json, what="the claims")
     except (msgspec.DecodeError, binascii.Error, ValueError, RecursionError):
         raise _malformed("its header or claims are not JSON in base64url") from None
+    except MalformedInput as error:
+        raise _malformed(error.message) from None
     if header.crit is not msgspec.UNSET or header.b64 is not msgspec.UNSET:
         raise _malformed("its header demands extensions that identity tokens do not have")
     oidc_issuer = claims.get("iss")
