@@ -20,7 +20,13 @@ from hallmark.ca.possession import KeyAndProof, SigningRequestCsr, prove_possess
 from hallmark.core.algorithms import ALGORITHMS
 from hallmark.core.entries.pem import pem_to_der
 from hallmark.core.key_strength import SMALLEST_FACTOR, check_strength
-from hallmark.core.keys import parse_public_key, parse_public_key_pem, wrap_public_key
+from hallmark.core.keys import (
+    MAX_PUBLIC_KEY_BYTES,
+    parse_pkcs1_public_key,
+    parse_public_key,
+    parse_public_key_pem,
+    wrap_public_key,
+)
 from hallmark.core.oidc.identity import Principal
 from hallmark.core.oidc.jwks import MAX_RSA_BITS, MIN_RSA_BITS, parse_jwks
 from hallmark.core.vkey import ED25519, ED25519_COSIGNATURE, ML_DSA_44_COSIGNATURE, verifier_key
@@ -371,3 +377,15 @@ def test_refuses_an_ml_dsa_key_that_hides_nothing():
     refused(lambda: verifier_key("w", ML_DSA_44_COSIGNATURE, raw[:32] + bytes(len(raw) - 32)))
     verifier_key("w", ML_DSA_44_COSIGNATURE, raw[:32] + bytes(len(raw) - 33) + b"\1")
     verifier_key("w", ML_DSA_44_COSIGNATURE, raw[:32] + b"\1" + bytes(len(raw) - 33))
+
+
+def test_reads_a_pkcs1_key_and_no_other_form_of_it():
+    key = rsa_key()
+    pkcs1 = key.public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    assert parse_pkcs1_public_key(pkcs1) == wrap_public_key(key)
+    elliptic = spki(ec.generate_private_key(ec.SECP256R1()).public_key())
+    for other in (spki(key), pkcs1 + b"\0", elliptic, b"", bytes(MAX_PUBLIC_KEY_BYTES + 1)):
+        with pytest.raises(MalformedInput) as caught:
+            parse_pkcs1_public_key(other)
+        assert caught.value.code == "malformed_key"
+    refused(lambda: parse_pkcs1_public_key(rsa_key(e=3).public_bytes(Encoding.DER, PublicFormat.PKCS1)))

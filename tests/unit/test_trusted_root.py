@@ -1,9 +1,11 @@
 """Trusted roots: what must be in one, and what may be skipped."""
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.support import world as w
 
 from hallmark.core.trusted_root import TrustedRoot, Validity, parse_trusted_root
@@ -54,6 +56,51 @@ def test_skips_logs_with_keys_it_does_not_know(change):
     found = document()
     found["tlogs"][0]["publicKey"].update(change)
     assert len(parse(found).tlogs) == len(ROOT.tlogs) - 1
+
+
+def with_rsa_log(key_details: str, form: PublicFormat) -> dict:
+    """A root whose CT log has an RSA key in an old form."""
+    found, key = document(), w.private_key("rsa-2048").public_key()
+    raw = base64.b64encode(key.public_bytes(Encoding.DER, form)).decode()
+    found["ctlogs"][0]["publicKey"].update({"keyDetails": key_details, "rawBytes": raw})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("key_details", "form"),
+    [
+        ("PKCS1_RSA_PKCS1V5", PublicFormat.PKCS1),
+        ("PKIX_RSA_PKCS1V5", PublicFormat.SubjectPublicKeyInfo),
+        ("PKIX_RSA_PKCS1V15_2048_SHA256", PublicFormat.SubjectPublicKeyInfo),
+    ],
+)
+def test_reads_the_rsa_keys_of_old_ct_logs(key_details, form):
+    root = parse(with_rsa_log(key_details, form))
+    (log,) = root.ctlogs
+    assert log.key == w.public_key("rsa-2048")
+    assert log.key_details == "PKIX_RSA_PKCS1V15_2048_SHA256"
+    assert parse_trusted_root(root.to_json()) == root
+
+
+@pytest.mark.parametrize(
+    ("key_details", "form"),
+    [
+        ("PKCS1_RSA_PKCS1V5", PublicFormat.SubjectPublicKeyInfo),
+        ("PKIX_RSA_PKCS1V5", PublicFormat.PKCS1),
+        ("PKIX_RSA_PKCS1V15_2048_SHA256", PublicFormat.PKCS1),
+    ],
+)
+def test_refuses_an_rsa_key_in_another_form_than_its_name_says(key_details, form):
+    with pytest.raises(MalformedInput):
+        parse(with_rsa_log(key_details, form))
+
+
+@pytest.mark.parametrize("key_details", ["PKCS1_RSA_PKCS1V5", "PKIX_RSA_PKCS1V5"])
+def test_refuses_another_key_under_the_name_of_rsa(key_details):
+    found = document()
+    found["ctlogs"][0]["publicKey"]["keyDetails"] = key_details
+    with pytest.raises(MalformedInput):
+        parse(found)
 
 
 def test_skips_logs_with_another_hash():

@@ -66,6 +66,10 @@ _ROWS: Final = (
     Algorithm("PKIX_ED25519_PH", 8, "ed25519-ph", "ed25519", "ed25519", SHA2_512, True),
 )
 
+LEGACY_RSA: Final = {1: "PKCS1_RSA_PKCS1V5", 3: "PKIX_RSA_PKCS1V5"}
+"""Names by number that fix no size, as the keys of old CT logs have them; the hash is SHA-256."""
+PKCS1: Final = LEGACY_RSA[1]
+
 ALGORITHMS: Final = {row.key_details: row for row in _ROWS}
 ALGORITHMS_BY_NUMBER: Final = {row.number: row for row in _ROWS}
 

@@ -106,6 +106,22 @@ def parse_public_key(der: bytes) -> PublicKey:
     return key
 
 
+def parse_pkcs1_public_key(der: bytes) -> PublicKey:
+    """Read an RSAPublicKey (RFC 8017 appendix A.1.1); raises `MalformedInput`.
+
+    Its `spki` is the SubjectPublicKeyInfo, which key ids are made of.
+    """
+    if len(der) > MAX_PUBLIC_KEY_BYTES:
+        raise MalformedInput(f"a public key of {len(der)} bytes is too large", code="malformed_key")
+    try:
+        key = load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, rsa.RSAPublicKey) or key.public_bytes(Encoding.DER, PublicFormat.PKCS1) != der:
+        raise MalformedInput("the bytes are not a PKCS #1 public key", code="malformed_key")
+    return wrap_public_key(key)
+
+
 def _is_canonical(key: PublicKey) -> bool:
     """Compare with the one encoding.
 

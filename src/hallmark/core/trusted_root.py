@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 from cryptography import x509
 
-from hallmark.core.algorithms import ALGORITHMS
+from hallmark.core.algorithms import ALGORITHMS, LEGACY_RSA, PKCS1
 from hallmark.core.encoding.json_document import (
     Message,
     TimeRange,
@@ -19,7 +19,7 @@ from hallmark.core.encoding.json_document import (
     parse_time,
 )
 from hallmark.core.encoding.protojson import format_bytes, format_timestamp, parse_bytes
-from hallmark.core.keys import PublicKey, parse_public_key
+from hallmark.core.keys import PublicKey, parse_pkcs1_public_key, parse_public_key
 from hallmark.core.transparency_log_entry import LOG_ID_SIZE, LogIdMessage
 from hallmark.errors import MalformedInput
 
@@ -167,17 +167,18 @@ def _parse_log(found: _Log) -> TransparencyLog | None:
     key_details = found.public_key.key_details or ""
     valid_for = _parse_log_validity(found.public_key.valid_for, url)
     _check_url(url)
-    if key_details not in ALGORITHMS or (found.hash_algorithm or "") not in _SHA256_NAMES:
+    known = key_details in ALGORITHMS or key_details in LEGACY_RSA.values()
+    if not known or (found.hash_algorithm or "") not in _SHA256_NAMES:
         return None
     log_id = parse_bytes((found.log_id and found.log_id.key_id) or "", what=f"the log id of {url!r}")
     if len(log_id) != LOG_ID_SIZE:
         raise MalformedInput(f"the log id of {url!r} has {len(log_id)} bytes, not {LOG_ID_SIZE}")
+    raw = parse_bytes(found.public_key.raw_bytes or "", what=f"the key of {url!r}")
+    key = _parse_key(raw, key_details)
     return TransparencyLog(
         base_url=url,
-        key=_parse_key(
-            parse_bytes(found.public_key.raw_bytes or "", what=f"the key of {url!r}"), key_details
-        ),
-        key_details=key_details,
+        key=key,
+        key_details=key.algorithm.key_details,
         log_id=log_id,
         valid_for=valid_for,
         operator=found.operator or "",
@@ -191,9 +192,14 @@ def _check_url(url: str) -> None:
         raise MalformedInput(f"the trusted root has a log with no URL: {url[:100]!r}") from None
 
 
-def _parse_key(spki: bytes, key_details: str) -> PublicKey:
-    key = parse_public_key(spki)
-    algorithm = ALGORITHMS[key_details]
+def _parse_key(raw: bytes, key_details: str) -> PublicKey:
+    """Read the key of a log; one under an old name is known by the name of its size from here on."""
+    key = parse_pkcs1_public_key(raw) if key_details == PKCS1 else parse_public_key(raw)
+    if key_details in LEGACY_RSA.values() and key.algorithm.key_type == "rsa":
+        return key
+    algorithm = ALGORITHMS.get(key_details)
+    if algorithm is None:
+        raise MalformedInput(f"the trusted root calls a {key.algorithm.name} key {key_details}")
     if (key.algorithm.key_type, key.algorithm.parameter) != (algorithm.key_type, algorithm.parameter):
         raise MalformedInput(f"the trusted root calls a {key.algorithm.name} key {key_details}")
     return msgspec.structs.replace(key, algorithm=algorithm)
