@@ -1,11 +1,12 @@
 """In-toto statements."""
 
 import json
+import tracemalloc
 
 import pytest
 from tests.support import world as w
 
-from hallmark.core.statement import STATEMENT_V01, STATEMENT_V1, parse_statement
+from hallmark.core.statement import MAX_DECODED_VALUES, STATEMENT_V01, STATEMENT_V1, parse_statement
 from hallmark.errors import MalformedInput
 
 
@@ -60,3 +61,42 @@ def test_refuses_a_predicate_that_nobody_could_read(predicate):
 def test_reads_a_predicate_with_many_values_that_nests_little():
     predicate = [{"number": number} for number in range(1000)]
     assert parse_statement(document(predicate=predicate)).to_builtins()["predicate"] == predicate
+
+
+def test_refuses_a_statement_with_a_name_twice():
+    for twice in (
+        document().replace(b'"predicateType"', b'"predicateType": "x", "predicateType"'),
+        document().replace(b'"name"', b'"name": "x", "name"'),
+        document().replace(b'"tested"', b'"tested": 1, "tested"'),
+    ):
+        with pytest.raises(MalformedInput) as caught:
+            parse_statement(twice)
+        assert caught.value.code == "repeated_name"
+
+
+def test_a_large_predicate_stays_text():
+    values = MAX_DECODED_VALUES - 1
+    most = b"[" + b",".join([b"1"] * values) + b"]"
+    assert parse_statement(with_predicate(most)).to_builtins()["predicate"] == [1] * values
+    larger = parse_statement(with_predicate(most[:-1] + b",1,1]")).to_builtins()
+    assert "predicate" not in larger
+    assert larger["predicateBytes"] == len(most) + 4
+
+
+def test_a_large_predicate_takes_little_memory():
+    payload = with_predicate(b"[" + b"{}," * 2_000_000 + b"{}]")
+    tracemalloc.start()
+    try:
+        parse_statement(payload)
+        assert tracemalloc.get_traced_memory()[1] < 5 * len(payload)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_large_predicate_must_be_json():
+    with pytest.raises(MalformedInput):
+        parse_statement(with_predicate(b"[" + b"1," * (MAX_DECODED_VALUES + 1) + b"]"))
+
+
+def with_predicate(predicate: bytes) -> bytes:
+    return document().replace(b'{"tested": true}', predicate)

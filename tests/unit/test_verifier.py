@@ -15,7 +15,9 @@ from hallmark.core.trusted_root import TrustedRoot, Validity
 from hallmark.core.x509.certificate import CertificateIdentity
 from hallmark.errors import (
     InvalidCertificate,
+    InvalidEntry,
     InvalidSignature,
+    InvalidTimestamp,
     MalformedInput,
     UntrustedIdentity,
 )
@@ -104,11 +106,26 @@ def test_refuses_a_leaf_that_does_not_parse(world):
         verify(world, replace(world.bundle(), certificate=b"\x30\x00"))
 
 
-def test_refuses_a_root_in_the_bundle(world):
+def test_a_superfluous_root_in_the_bundle_does_no_harm(world):
     bundle = replace(world.v1_bundle(version=BUNDLE_V02), intermediates=world.ca_chain)
+    assert verify(world, bundle).identity == w.EMAIL
+
+
+def test_a_root_in_the_bundle_gives_no_trust(world):
+    bundle = replace(world.v1_bundle(version=BUNDLE_V02), intermediates=world.ca_chain)
+    other = w.authority_certificate("other", "other", key="p384-other", issuing_key="p384-other")
+    elsewhere = replace(
+        world.root, certificate_authorities=(w.authority("x", (other,), Validity(w.BEGINNING)),)
+    )
     with pytest.raises(InvalidCertificate) as caught:
+        verify(world, bundle, elsewhere)
+    assert caught.value.code == "unknown_ca"
+
+
+def test_refuses_a_chain_that_does_not_parse(world):
+    bundle = replace(world.v1_bundle(version=BUNDLE_V02), intermediates=(b"\x30\x00",))
+    with pytest.raises(MalformedInput, match="not a DER certificate"):
         verify(world, bundle)
-    assert caught.value.code == "root_in_bundle"
 
 
 def test_intermediates_in_the_bundle_give_no_trust(world):
@@ -176,6 +193,26 @@ def test_two_timestamps_of_one_authority_count_once(world):
     bundle = world.bundle()
     second = world.timestamp(bundle.signature, w.NOW + timedelta(seconds=1))
     no_time(world, replace(bundle, timestamps=(*bundle.timestamps, second)), timestamps=2)
+
+
+def test_the_same_timestamp_twice_is_one(world):
+    bundle = world.bundle()
+    twice = replace(bundle, timestamps=bundle.timestamps * 2)
+    assert verify(world, twice).times == verify(world, bundle).times
+    no_time(world, twice, timestamps=2)
+
+
+def test_the_order_of_timestamps_does_not_matter(world):
+    bundle = world.bundle()
+    good, late = bundle.timestamps[0], world.timestamp(bundle.signature, w.NOW + YEAR)
+    for timestamps in ((good, late), (late, good)):
+        with pytest.raises(InvalidCertificate) as caught:
+            verify(world, replace(bundle, timestamps=timestamps))
+        assert caught.value.code == "outside_validity"
+    later = world.timestamp(bundle.signature, w.NOW + timedelta(minutes=1))
+    for timestamps in ((good, later), (later, good)):
+        times = verify(world, replace(bundle, timestamps=timestamps)).times
+        assert [item.time for item in times] == [w.NOW, w.NOW + timedelta(minutes=1)]
 
 
 def test_an_integrated_time_without_a_promise_is_no_time(world):
@@ -292,6 +329,33 @@ def test_two_scts_of_one_log_count_once(world):
     assert verify(world, bundle, scts=1).identity == w.EMAIL
     with pytest.raises(InvalidCertificate, match="1 trusted certificate transparency logs"):
         verify(world, bundle, scts=2)
+
+
+def test_an_instance_without_ct_log_demands_no_sct(world):
+    bundle = world.bundle(certificate=world.certificate(scts=()))
+    assert verify_as_the_root_says(bundle, replace(world.root, ctlogs=())).sct_log_ids == ()
+    unread = replace(world.root, ctlogs=(), unread_ctlogs=1)
+    with pytest.raises(InvalidCertificate) as caught:
+        verify_as_the_root_says(bundle, unread)
+    assert caught.value.code == "missing_sct"
+
+
+def test_an_instance_without_signature_log_demands_no_entry(world):
+    bundle = replace(world.bundle(), tlog_entries=())
+    assert verify_as_the_root_says(bundle, replace(world.root, tlogs=())).entries == ()
+    with pytest.raises(InvalidEntry) as caught:
+        verify_as_the_root_says(bundle, replace(world.root, tlogs=(), unread_tlogs=1))
+    assert caught.value.code == "no_entry"
+
+
+def test_an_instance_without_sources_of_time_vouches_for_nothing(world):
+    with pytest.raises(InvalidTimestamp) as caught:
+        verify_as_the_root_says(world.bundle(), replace(world.root, timestamp_authorities=()))
+    assert caught.value.code == "no_time"
+
+
+def verify_as_the_root_says(bundle, root):
+    return Verifier(root).verify(bundle, w.artifact(), ALICE)
 
 
 def test_scts_can_be_waived(world):

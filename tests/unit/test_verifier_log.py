@@ -18,7 +18,7 @@ from tests.support.verifying import (
 )
 
 from hallmark.core.algorithms import SHA2_256, SHA2_384
-from hallmark.core.bundle import Bundle
+from hallmark.core.bundle import BUNDLE_V01, Bundle
 from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.entries.hashedrekord import hashedrekord_v002_body
 from hallmark.core.merkle import leaf_hash
@@ -149,6 +149,21 @@ def test_refuses_a_checkpoint_whose_signature_is_false(world):
     forged = Note(note.text, (NoteSignature(line.name, line.key_id, bytes(64)),))
     with pytest.raises(InvalidSignature):
         verify(world, with_proof(bundle, checkpoint=forged.to_bytes()))
+
+
+def test_refuses_an_inclusion_proof_without_checkpoint(world):
+    bundle = replace(world.v1_bundle(), media_type=BUNDLE_V01)
+    assert verify(world, bundle).entries[0].origin
+    bare = with_proof(bundle, checkpoint=b"")
+    with pytest.raises(InvalidProof) as caught:
+        verify(world, bare)
+    assert caught.value.code == "no_checkpoint"
+
+
+def test_names_the_log_of_an_entry_that_is_proved_by_its_promise(world):
+    entry = verify(world, world.v1_bundle(version=BUNDLE_V01)).entries[0]
+    assert (entry.origin, entry.log) == ("", world.root.tlogs[1].base_url)
+    assert entry.log
 
 
 def test_refuses_a_checkpoint_that_is_no_note(world):

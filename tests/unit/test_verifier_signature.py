@@ -19,7 +19,7 @@ from hallmark.errors import (
     MalformedInput,
 )
 from hallmark.policy.identity import unsafe_any_identity
-from hallmark.verify.verifier import Artifact, Thresholds, Verified, Verifier, required_hash
+from hallmark.verify.verifier import Artifact, Thresholds, Verified, Verifier, required_hash, required_hashes
 
 # 9. Signature
 
@@ -39,7 +39,7 @@ def test_refuses_a_digest_hint_of_another_artifact(world):
 
 
 def test_refuses_a_digest_made_with_another_hash(world):
-    artifact = Artifact.from_bytes(w.MESSAGE, SHA2_512)
+    artifact = Artifact(hash_algorithm=SHA2_512, digest=SHA2_512.digest(w.MESSAGE))
     with pytest.raises(InvalidSignature) as caught:
         Verifier(world.root).verify(world.bundle(), artifact, ALICE)
     assert caught.value.code == "wrong_hash"
@@ -85,6 +85,45 @@ def test_accepts_an_attestation_by_any_digest_of_its_subject(world):
     assert required_hash(bundle) == SHA2_512
     artifact = Artifact.from_bytes(w.MESSAGE, SHA2_512)
     assert Verifier(world.root).verify(bundle, artifact, ALICE).statement
+
+
+def subject(message: bytes, *names: str) -> dict[str, object]:
+    return {"name": "x", "digest": {name: hashlib.new(name, message).hexdigest() for name in names}}
+
+
+def attestation_of(world, *subjects):
+    return world.attestation({**w.a_statement(), "subject": list(subjects)})
+
+
+def test_each_subject_is_compared_by_its_own_strongest_hash(world):
+    bundle = attestation_of(world, subject(b"first", "sha256"), subject(b"second", "sha256", "sha512"))
+    assert required_hashes(bundle) == (SHA2_512, SHA2_256)
+    for message, expected in ((b"first", SHA2_256), (b"second", SHA2_512)):
+        digests = [(item, item.digest(message)) for item in required_hashes(bundle)]
+        artifact = Artifact(hash_algorithm=digests[0][0], digest=digests[0][1], others=tuple(digests[1:]))
+        verified = Verifier(world.root).verify(bundle, artifact, ALICE)
+        assert (verified.hash_algorithm, verified.digest) == (expected, expected.digest(message))
+
+
+def test_a_weaker_digest_does_not_make_up_for_a_wrong_stronger_one(world):
+    odd = {"digest": {"sha256": hashlib.sha256(w.MESSAGE).hexdigest(), "sha512": "00" * 64}}
+    with pytest.raises(InvalidSignature) as caught:
+        verify(world, attestation_of(world, odd))
+    assert caught.value.code == "wrong_artifact"
+
+
+def test_a_digest_given_in_place_of_the_artifact_is_compared_with_its_own_kind(world):
+    bundle = attestation_of(world, subject(w.MESSAGE, "sha256", "sha512"))
+    artifact = Artifact(hash_algorithm=SHA2_256, digest=SHA2_256.digest(w.MESSAGE))
+    assert Verifier(world.root).verify(bundle, artifact, ALICE).hash_algorithm == SHA2_256
+
+
+def test_a_sha1_digest_vouches_for_no_file(world):
+    bundle = attestation_of(world, subject(w.MESSAGE, "sha1"))
+    assert required_hashes(bundle) == (SHA2_256,)
+    with pytest.raises(InvalidSignature, match="only sha1 digests") as caught:
+        verify(world, bundle)
+    assert caught.value.code == "wrong_artifact"
 
 
 def test_refuses_a_statement_about_another_artifact(world):
@@ -142,6 +181,8 @@ def intoto_body(bundle: Bundle, **changes: object) -> bytes:
         "payloadType": changes.get("payload_type", bundle.envelope.payload_type),
         "signatures": [signature],
     }
+    if "payload" in changes:
+        envelope["payload"] = changes["payload"]
     content = {
         "envelope": envelope,
         "hash": {"algorithm": "sha256", "value": "00" * 32},
@@ -159,6 +200,8 @@ def test_accepts_every_kind_of_entry_for_an_attestation(world):
         w.v1_entry(dsse_v001_body(bundle)),
         w.v2_entry(dsse_v002_body(bundle)),
         w.v1_entry(intoto_body(bundle)),
+        w.v1_entry(intoto_body(bundle, payload=w.b64(bundle.envelope.payload))),
+        w.v1_entry(intoto_body(bundle, payload=w.b64(w.b64(bundle.envelope.payload).encode()))),
     ):
         verified = verify(world, replace(bundle, tlog_entries=(entry,)))
         assert (verified.entries[0].kind, verified.entries[0].version) == (entry.kind, entry.version)
@@ -176,6 +219,9 @@ def test_accepts_every_kind_of_entry_for_an_attestation(world):
         (intoto_body, {"payload_hash": "00" * 32}),
         (intoto_body, {"signature": b"another"}),
         (intoto_body, {"payload_type": "another"}),
+        (intoto_body, {"payload": w.b64(b"another")}),
+        (intoto_body, {"payload": w.b64(w.b64(b"another").encode())}),
+        (intoto_body, {"payload": ""}),
     ],
 )
 def test_refuses_an_entry_of_another_attestation(world, make, change):

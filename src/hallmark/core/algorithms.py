@@ -28,6 +28,7 @@ SHA2_384: Final = HashAlgorithm("SHA2_384", "sha384", 48)
 SHA2_512: Final = HashAlgorithm("SHA2_512", "sha512", 64)
 
 HASHES: Final = {item.wire_name: item for item in (SHA2_256, SHA2_384, SHA2_512)}
+HASH_NUMBERS: Final = {1: SHA2_256.wire_name, 2: SHA2_384.wire_name, 3: SHA2_512.wire_name}
 
 
 class Algorithm(msgspec.Struct, frozen=True):

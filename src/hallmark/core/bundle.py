@@ -13,10 +13,11 @@ from typing import Final
 
 import msgspec
 
-from hallmark.core.algorithms import HASHES, HashAlgorithm
+from hallmark.core.algorithms import HASH_NUMBERS, HASHES, HashAlgorithm
 from hallmark.core.dsse import Envelope, EnvelopeMessage, envelope_from_message, envelope_to_message
-from hallmark.core.encoding.json_document import Message, check_media_type, decode_document
-from hallmark.core.encoding.protojson import format_bytes, parse_bytes
+from hallmark.core.encoding.json_document import check_media_type
+from hallmark.core.encoding.message import Enum, Message, decode_message, unknown_fields
+from hallmark.core.encoding.protojson import format_bytes, parse_bytes, parse_enum
 from hallmark.core.transparency_log_entry import (
     TransparencyLogEntry,
     TransparencyLogEntryMessage,
@@ -107,8 +108,6 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
             raise MalformedInput(f"the bundle has more than {MAX_TIMESTAMPS} timestamps")
         if _has_duplicates((entry.log_id, entry.log_index) for entry in self.tlog_entries):
             raise MalformedInput("the bundle has the same log entry twice", code="duplicate_entry")
-        if _has_duplicates(self.timestamps):
-            raise MalformedInput("the bundle has the same timestamp twice", code="duplicate_timestamp")
         for entry in self.tlog_entries:
             self._check_entry(entry)
 
@@ -171,7 +170,7 @@ class _Material(Message, frozen=True):
 
 
 class _Digest(Message, frozen=True):
-    algorithm: str | None = ""
+    algorithm: Enum = ""
     digest: str | None = ""
 
 
@@ -182,19 +181,16 @@ class _MessageSignature(Message, frozen=True):
 
 class _Bundle(Message, frozen=True):
     media_type: str
-    verification_material: _Material
+    verification_material: _Material | None = None
     message_signature: _MessageSignature | msgspec.UnsetType | None = msgspec.UNSET
     dsse_envelope: EnvelopeMessage | msgspec.UnsetType | None = msgspec.UNSET
 
 
-_DECODER: Final = msgspec.json.Decoder(_Bundle)
-
-
 def parse_bundle(data: bytes) -> Bundle:
     """Read the JSON of a bundle; raises `MalformedInput`."""
-    found = decode_document(_DECODER, data, what="the bundle", max_bytes=MAX_BUNDLE_BYTES)
+    found = decode_message(_Bundle, data, what="the bundle", max_bytes=MAX_BUNDLE_BYTES)
     check_media_type(found.media_type, MEDIA_TYPES, what="the bundle")
-    material = found.verification_material
+    material = found.verification_material or _Material()
     certificates = _parse_certificates(found.media_type, material)
     signature, envelope = found.message_signature, found.dsse_envelope
     return Bundle(
@@ -239,7 +235,8 @@ def _parse_signature(found: _MessageSignature) -> MessageSignature:
     if not isinstance(found.message_digest, _Digest):
         return MessageSignature(None, b"", signature)
     digest = parse_bytes(found.message_digest.digest or "", what="the message digest")
-    return MessageSignature(_parse_hash(found.message_digest.algorithm or ""), digest, signature)
+    name = parse_enum(found.message_digest.algorithm or "", HASH_NUMBERS, what="the hash algorithm")
+    return MessageSignature(_parse_hash(name), digest, signature)
 
 
 def _parse_hash(name: str) -> HashAlgorithm:
@@ -279,3 +276,8 @@ def _signature_to_message(signature: MessageSignature) -> _MessageSignature:
         else _Digest(algorithm=algorithm.wire_name, digest=format_bytes(signature.digest)),
         signature=format_bytes(signature.signature),
     )
+
+
+def unknown_bundle_fields(data: bytes) -> tuple[str, ...]:
+    """Name the fields of a bundle's JSON that `parse_bundle` skips; raises `MalformedInput`."""
+    return unknown_fields(_Bundle, data, what="the bundle", max_bytes=MAX_BUNDLE_BYTES)

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from hallmark.core.encoding.json_document import Message, decode_document
+from hallmark.core.encoding.message import Message, decode_message
 from hallmark.core.encoding.protojson import format_bytes, parse_bytes
 from hallmark.errors import MalformedInput
 
@@ -68,12 +68,9 @@ class EnvelopeMessage(Message, frozen=True):
     signatures: tuple[_Signature, ...] | None = ()
 
 
-_DECODER: Final = msgspec.json.Decoder(EnvelopeMessage)
-
-
 def parse_envelope(data: bytes) -> Envelope:
     """Read the JSON of an envelope; raises `MalformedInput`."""
-    message = decode_document(_DECODER, data, what="the DSSE envelope", max_bytes=MAX_ENVELOPE_BYTES)
+    message = decode_message(EnvelopeMessage, data, what="the DSSE envelope", max_bytes=MAX_ENVELOPE_BYTES)
     return envelope_from_message(message)
 
 

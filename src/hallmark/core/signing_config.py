@@ -10,7 +10,9 @@ from typing import Final
 
 import msgspec
 
-from hallmark.core.encoding.json_document import Message, TimeRange, check_media_type, decode_document
+from hallmark.core.encoding.json_document import check_media_type
+from hallmark.core.encoding.message import Enum, Int, Message, TimeRange, decode_message
+from hallmark.core.encoding.protojson import parse_enum, parse_int32
 from hallmark.core.trusted_root import (
     MAX_INSTANCES,
     TrustedRoot,
@@ -29,7 +31,7 @@ MAX_SIGNING_CONFIG_BYTES: Final = 1024 * 1024
 MAX_CLIENT_TRUST_CONFIG_BYTES: Final = 5 * 1024 * 1024
 
 _UNDEFINED: Final = "SERVICE_SELECTOR_UNDEFINED"
-_MODES: Final = (_UNDEFINED, "ALL", "ANY", "EXACT")
+_MODES: Final = {0: _UNDEFINED, 1: "ALL", 2: "ANY", 3: "EXACT"}  # `ServiceSelector`
 _MAX_COUNT: Final = 32
 _MAX_URL: Final = 2048
 
@@ -128,15 +130,15 @@ def _newest_by_operator(services: list[Service]) -> tuple[Service, ...]:
 
 
 class _Service(Message, frozen=True):
-    url: str
-    major_api_version: int | None = 0
+    url: str | None = ""
+    major_api_version: Int = 0
     valid_for: TimeRange | None = None
     operator: str | None = ""
 
 
 class _Selector(Message, frozen=True):
-    selector: str | None = _UNDEFINED
-    count: int | msgspec.UnsetType | None = msgspec.UNSET
+    selector: Enum = _UNDEFINED
+    count: Int | msgspec.UnsetType = msgspec.UNSET
 
 
 class _SigningConfig(Message, frozen=True):
@@ -155,20 +157,18 @@ class _ClientTrustConfig(Message, frozen=True):
     signing_config: _SigningConfig
 
 
-_DECODER: Final = msgspec.json.Decoder(_SigningConfig)
-_CLIENT_DECODER: Final = msgspec.json.Decoder(_ClientTrustConfig)
-
-
 def parse_signing_config(data: bytes) -> SigningConfig:
     """Read a signing config v0.2; raises `MalformedInput`."""
-    found = decode_document(_DECODER, data, what="the signing config", max_bytes=MAX_SIGNING_CONFIG_BYTES)
+    found = decode_message(
+        _SigningConfig, data, what="the signing config", max_bytes=MAX_SIGNING_CONFIG_BYTES
+    )
     return _from_message(found)
 
 
 def parse_client_trust_config(data: bytes) -> ClientTrustConfig:
     """Read a client trust config; raises `MalformedInput`."""
     what = "the client trust config"
-    found = decode_document(_CLIENT_DECODER, data, what=what, max_bytes=MAX_CLIENT_TRUST_CONFIG_BYTES)
+    found = decode_message(_ClientTrustConfig, data, what=what, max_bytes=MAX_CLIENT_TRUST_CONFIG_BYTES)
     check_media_type(found.media_type, (CLIENT_TRUST_CONFIG_V01,), what=what)
     return ClientTrustConfig(
         trusted_root_from_message(found.trusted_root), _from_message(found.signing_config)
@@ -195,13 +195,14 @@ def _parse_services(found: tuple[_Service, ...] | None) -> tuple[Service, ...]:
 
 
 def _parse_service(found: _Service) -> Service:
-    if not found.url.startswith(("http://", "https://")) or len(found.url) > _MAX_URL:
-        raise MalformedInput(f"the signing config has no http or https URL: {found.url[:100]!r}")
-    version = found.major_api_version or 0
+    url = found.url or ""
+    if not url.startswith(("http://", "https://")) or len(url) > _MAX_URL:
+        raise MalformedInput(f"the signing config has no http or https URL: {url[:100]!r}")
+    version = parse_int32(found.major_api_version or 0, what="majorApiVersion")
     if version < 0:
-        raise MalformedInput(f"the API version of {found.url!r} is negative")
+        raise MalformedInput(f"the API version of {url!r} is negative")
     return Service(
-        url=found.url,
+        url=url,
         major_api_version=version,
         valid_for=parse_validity(found.valid_for),
         operator=found.operator or "",
@@ -211,8 +212,9 @@ def _parse_service(found: _Service) -> Service:
 def _parse_selector(found: _Selector | msgspec.UnsetType | None) -> Selector:
     if not isinstance(found, _Selector):
         return UNDEFINED
-    mode, count = found.selector or _UNDEFINED, found.count or 0
-    if mode not in _MODES:
+    mode = parse_enum(found.selector or _UNDEFINED, _MODES, what="selector")
+    count = parse_int32(found.count, what="count") if found.count else 0
+    if mode not in _MODES.values():
         raise MalformedInput(f"unknown service selector {mode[:40]!r}")
     if mode != "EXACT":
         return Selector(mode)

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from hallmark.core.encoding.json_document import Int64, Message, decode_document
+from hallmark.core.encoding.message import Int, Message, decode_message
 from hallmark.core.encoding.protojson import format_bytes, parse_bytes, parse_int64
 from hallmark.core.merkle import HASH_SIZE
 from hallmark.core.note import MAX_NOTE_BYTES
@@ -95,9 +95,9 @@ class _Checkpoint(Message, frozen=True):
 
 
 class _InclusionProof(Message, frozen=True):
-    log_index: Int64 = 0
+    log_index: Int = 0
     root_hash: str | None = ""
-    tree_size: Int64 = 0
+    tree_size: Int = 0
     hashes: tuple[str, ...] | None = ()
     checkpoint: _Checkpoint | None = None
 
@@ -105,21 +105,20 @@ class _InclusionProof(Message, frozen=True):
 class TransparencyLogEntryMessage(Message, frozen=True):
     """The JSON of an entry, field by field."""
 
-    log_index: Int64 = 0
+    log_index: Int = 0
     log_id: LogIdMessage | None = None
     kind_version: _KindVersion | None = None
-    integrated_time: Int64 = 0
+    integrated_time: Int = 0
     inclusion_promise: _InclusionPromise | msgspec.UnsetType | None = msgspec.UNSET
     inclusion_proof: _InclusionProof | msgspec.UnsetType | None = msgspec.UNSET
     canonicalized_body: str | None = ""
 
 
-_DECODER: Final = msgspec.json.Decoder(TransparencyLogEntryMessage)
-
-
 def parse_transparency_log_entry(data: bytes) -> TransparencyLogEntry:
     """Read the JSON of an entry, for example the answer of Rekor v2; raises `MalformedInput`."""
-    message = decode_document(_DECODER, data, what="the log entry", max_bytes=MAX_ENTRY_JSON_BYTES)
+    message = decode_message(
+        TransparencyLogEntryMessage, data, what="the log entry", max_bytes=MAX_ENTRY_JSON_BYTES
+    )
     return entry_from_message(message)
 
 

@@ -1,4 +1,4 @@
-"""Trusted roots (protobuf-specs `dev.sigstore.trustroot.v1.TrustedRoot`): which keys and CAs count, and when.
+"""Trusted roots (protobuf-specs `dev.sigstore.trustroot.v1.TrustedRoot`): whom to trust, and when.
 
 Whoever gives a trusted root is believed; how it reached us (TUF, a file) is somebody else's concern.
 """
@@ -10,15 +10,10 @@ from urllib.parse import urlsplit
 import msgspec
 from cryptography import x509
 
-from hallmark.core.algorithms import ALGORITHMS, LEGACY_RSA, PKCS1
-from hallmark.core.encoding.json_document import (
-    Message,
-    TimeRange,
-    check_media_type,
-    decode_document,
-    parse_time,
-)
-from hallmark.core.encoding.protojson import format_bytes, format_timestamp, parse_bytes
+from hallmark.core.algorithms import ALGORITHMS, ALGORITHMS_BY_NUMBER, HASH_NUMBERS, LEGACY_RSA, PKCS1
+from hallmark.core.encoding.json_document import check_media_type, parse_time
+from hallmark.core.encoding.message import Enum, Message, TimeRange, decode_message
+from hallmark.core.encoding.protojson import format_bytes, format_timestamp, parse_bytes, parse_enum
 from hallmark.core.keys import PublicKey, parse_pkcs1_public_key, parse_public_key
 from hallmark.core.transparency_log_entry import LOG_ID_SIZE, LogIdMessage
 from hallmark.errors import MalformedInput
@@ -34,11 +29,12 @@ MAX_INSTANCES: Final = 256
 MAX_CHAIN: Final = 10
 
 _SHA256_NAMES: Final = ("", "SHA2_256")
+_KEY_DETAILS: Final = {number: row.key_details for number, row in ALGORITHMS_BY_NUMBER.items()} | LEGACY_RSA
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class Validity(msgspec.Struct, frozen=True):
-    """From when and until when something counts; both ends belong to it, no end means still."""
+    """From when and until when something is trusted; both ends belong to it, no end means still."""
 
     start: datetime
     end: datetime | None = None
@@ -74,12 +70,18 @@ class CertificateAuthority(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrustedRoot(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a verifier trusts."""
+    """Everything a verifier trusts.
+
+    `unread_tlogs` and `unread_ctlogs` count the logs that were left out because this program cannot read
+    their keys: the instance has them all the same, and their evidence is still demanded.
+    """
 
     tlogs: tuple[TransparencyLog, ...] = ()
     certificate_authorities: tuple[CertificateAuthority, ...] = ()
     ctlogs: tuple[TransparencyLog, ...] = ()
     timestamp_authorities: tuple[CertificateAuthority, ...] = ()
+    unread_tlogs: int = 0
+    unread_ctlogs: int = 0
 
     def to_json(self) -> bytes:
         """Print the trusted root with the media type that every client reads."""
@@ -88,14 +90,14 @@ class TrustedRoot(msgspec.Struct, frozen=True, kw_only=True):
 
 class _PublicKey(Message, frozen=True):
     raw_bytes: str | None = ""
-    key_details: str | None = ""
+    key_details: Enum = ""
     valid_for: TimeRange | None = None
 
 
 class _Log(Message, frozen=True, kw_only=True):
     base_url: str | None = ""
-    hash_algorithm: str | None = ""
-    public_key: _PublicKey
+    hash_algorithm: Enum = ""
+    public_key: _PublicKey | None = None
     log_id: LogIdMessage | None = None
     operator: str | msgspec.UnsetType | None = msgspec.UNSET
 
@@ -116,7 +118,7 @@ class _DistinguishedName(Message, frozen=True):
 class _Authority(Message, frozen=True, kw_only=True):
     subject: _DistinguishedName | None = None
     uri: str | None = ""
-    cert_chain: _Chain
+    cert_chain: _Chain | None = None
     valid_for: TimeRange | None = None
     operator: str | msgspec.UnsetType | None = msgspec.UNSET
 
@@ -131,15 +133,14 @@ class TrustedRootMessage(Message, frozen=True):
     timestamp_authorities: tuple[_Authority, ...] | None = ()
 
 
-_DECODER: Final = msgspec.json.Decoder(TrustedRootMessage)
-
-
 def parse_trusted_root(data: bytes) -> TrustedRoot:
     """Read a trusted root; raises `MalformedInput`.
 
     Logs with keys or hashes that this program does not know are left out: newer roots must stay readable.
     """
-    found = decode_document(_DECODER, data, what="the trusted root", max_bytes=MAX_TRUSTED_ROOT_BYTES)
+    found = decode_message(
+        TrustedRootMessage, data, what="the trusted root", max_bytes=MAX_TRUSTED_ROOT_BYTES
+    )
     return trusted_root_from_message(found)
 
 
@@ -149,11 +150,14 @@ def trusted_root_from_message(found: TrustedRootMessage) -> TrustedRoot:
     for group in (found.tlogs, found.certificate_authorities, found.ctlogs, found.timestamp_authorities):
         if len(group or ()) > MAX_INSTANCES:
             raise MalformedInput(f"the trusted root lists more than {MAX_INSTANCES} instances of one kind")
+    tlogs, ctlogs = _parse_logs(found.tlogs or ()), _parse_logs(found.ctlogs or ())
     return TrustedRoot(
-        tlogs=_parse_logs(found.tlogs or ()),
+        tlogs=tlogs,
         certificate_authorities=tuple(map(_parse_authority, found.certificate_authorities or ())),
-        ctlogs=_parse_logs(found.ctlogs or ()),
+        ctlogs=ctlogs,
         timestamp_authorities=tuple(map(_parse_authority, found.timestamp_authorities or ())),
+        unread_tlogs=len(found.tlogs or ()) - len(tlogs),
+        unread_ctlogs=len(found.ctlogs or ()) - len(ctlogs),
     )
 
 
@@ -164,21 +168,22 @@ def _parse_logs(found: tuple[_Log, ...]) -> tuple[TransparencyLog, ...]:
 
 def _parse_log(found: _Log) -> TransparencyLog | None:
     url = found.base_url or ""
-    key_details = found.public_key.key_details or ""
-    valid_for = _parse_log_validity(found.public_key.valid_for, url)
+    key = found.public_key or _PublicKey()
+    key_details = parse_enum(key.key_details or "", _KEY_DETAILS, what="keyDetails")
+    hash_algorithm = parse_enum(found.hash_algorithm or "", HASH_NUMBERS, what="hashAlgorithm")
+    valid_for = _parse_log_validity(key.valid_for, url)
     _check_url(url)
     known = key_details in ALGORITHMS or key_details in LEGACY_RSA.values()
-    if not known or (found.hash_algorithm or "") not in _SHA256_NAMES:
+    if not known or hash_algorithm not in _SHA256_NAMES:
         return None
     log_id = parse_bytes((found.log_id and found.log_id.key_id) or "", what=f"the log id of {url!r}")
     if len(log_id) != LOG_ID_SIZE:
         raise MalformedInput(f"the log id of {url!r} has {len(log_id)} bytes, not {LOG_ID_SIZE}")
-    raw = parse_bytes(found.public_key.raw_bytes or "", what=f"the key of {url!r}")
-    key = _parse_key(raw, key_details)
+    parsed = _parse_key(parse_bytes(key.raw_bytes or "", what=f"the key of {url!r}"), key_details)
     return TransparencyLog(
         base_url=url,
-        key=key,
-        key_details=key.algorithm.key_details,
+        key=parsed,
+        key_details=parsed.algorithm.key_details,
         log_id=log_id,
         valid_for=valid_for,
         operator=found.operator or "",
@@ -232,7 +237,7 @@ def validity_to_message(validity: Validity) -> TimeRange:
 def _parse_authority(found: _Authority) -> CertificateAuthority:
     subject = found.subject or _DistinguishedName()
     uri = found.uri or ""
-    chain = found.cert_chain.certificates or ()
+    chain = (found.cert_chain and found.cert_chain.certificates) or ()
     if not 1 <= len(chain) <= MAX_CHAIN:
         raise MalformedInput(f"the chain of authority {uri!r} has {len(chain)} certificates")
     return CertificateAuthority(

@@ -11,7 +11,7 @@ from hallmark.core.keys import PublicKey
 from hallmark.core.merkle import leaf_hash, verify_inclusion
 from hallmark.core.transparency_log_entry import InclusionProof, TransparencyLogEntry
 from hallmark.core.trusted_root import TransparencyLog, TrustedRoot
-from hallmark.errors import InvalidEntry, InvalidProof
+from hallmark.errors import InvalidEntry, InvalidProof, InvalidSignature
 from hallmark.verify.verified import EstablishedTime, VerifiedEntry
 
 _V1_SEPARATOR: Final = " - "
@@ -69,7 +69,7 @@ def _trusted_log(
             return log
     if logs:
         raise InvalidEntry(
-            f"the key of log {logs[0].base_url} does not count at the time of the signature",
+            f"the key of log {logs[0].base_url} is not valid at the time of the signature",
             code="outside_validity",
         )
     return None
@@ -81,12 +81,11 @@ def _verify_entry(
     proof = entry.inclusion_proof
     origin, tree_size = "", 0
     witnesses: tuple[str, ...] = ()
-    if proof is not None:
+    if proof is not None:  # bundles of v0.1 may lack it; then the promise alone vouches
         _verify_path(entry, proof)
-        if proof.checkpoint:  # bundles of v0.1 may lack it; then the promise alone vouches
-            checkpoint = _verify_checkpoint(proof, log)
-            _check_index(entry, proof, checkpoint)
-            origin, tree_size = checkpoint.origin, checkpoint.size
+        checkpoint = _verify_checkpoint(proof, log)
+        _check_index(entry, proof, checkpoint)
+        origin, tree_size = checkpoint.origin, checkpoint.size
     if checkpoints is not None:
         witnesses = _check_witnesses(proof, origin, log, checkpoints)
     return VerifiedEntry(
@@ -94,6 +93,7 @@ def _verify_entry(
         log_index=_proven_index(entry),
         kind=entry.kind,
         version=entry.version,
+        log=log.base_url or log.log_id.hex(),
         origin=origin,
         tree_size=tree_size,
         witnesses=witnesses,
@@ -135,8 +135,19 @@ def _verify_path(entry: TransparencyLogEntry, proof: InclusionProof) -> None:
 
 def _verify_checkpoint(proof: InclusionProof, log: TransparencyLog) -> Checkpoint:
     """Check that the log signed this tree: the root hash and size that the proof leads to."""
+    if not proof.checkpoint:
+        raise InvalidProof(
+            "the inclusion proof has no checkpoint, so nothing says that the log has this root hash",
+            code="no_checkpoint",
+            hint="the program that wrote the bundle left it out; ask the publisher to sign again",
+        )
     origin, key_name = _expected_origin(proof.checkpoint, log)
-    checkpoint = verify_checkpoint(proof.checkpoint, origin=origin, key_name=key_name, key=log.key)
+    try:
+        checkpoint = verify_checkpoint(proof.checkpoint, origin=origin, key_name=key_name, key=log.key)
+    except InvalidSignature as error:
+        raise InvalidSignature(
+            f"the checkpoint of {log.base_url}: {error.message}", code="invalid_checkpoint"
+        ) from None
     if (checkpoint.root, checkpoint.size) != (proof.root_hash, proof.tree_size):
         raise InvalidProof("the inclusion proof is for another tree than its checkpoint", code="wrong_tree")
     return checkpoint

@@ -1,5 +1,6 @@
 """Steps 1 and 6: when the signature existed, according to timestamp authorities and Rekor v1 logs."""
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,29 +17,33 @@ _MAX_TIME: Final = 253_402_300_799  # the last second of the year 9999
 
 
 def established_times(bundle: Bundle, trusted_root: TrustedRoot) -> tuple[EstablishedTime, ...]:
-    """Every time that a trusted source vouches for, one for each source at most.
+    """Every time that a trusted source vouches for, the earliest first.
 
-    A timestamp that does not hold counts for nothing, but a false promise of a trusted log is refused:
-    raises `InvalidEntry`.
+    All of them must suit the certificates, so the order in the bundle does not matter. A timestamp that does
+    not hold is left out, but a false promise of a trusted log is refused: raises `InvalidEntry`.
     """
-    times: dict[object, EstablishedTime] = {}
-    for response in bundle.timestamps:
-        for authority in trusted_root.timestamp_authorities:
-            found = _timestamp(response, bundle.signature, authority)
-            if found is not None:
-                times.setdefault(authority.certificates, found)
+    times = {
+        found
+        for response in set(bundle.timestamps)
+        for authority in trusted_root.timestamp_authorities
+        if (found := _timestamp(response, bundle.signature, authority)) is not None
+    }
     for entry in bundle.tlog_entries:
         found = _integrated_time(entry, trusted_root)
         if found is not None:
-            times.setdefault(entry.log_id, found)
-    return tuple(times.values())
+            times.add(found)
+    return tuple(sorted(times, key=lambda item: (item.time, item.source_id)))
 
 
 def check_times(bundle: Bundle, times: tuple[EstablishedTime, ...], required: int) -> None:
-    """Check that enough sources vouch for a time; raises `InvalidTimestamp` with code `no_time`."""
-    if len(times) < required:
+    """Check that enough sources vouch for a time; raises `InvalidTimestamp` with code `no_time`.
+
+    Several times of one source are the word of one.
+    """
+    sources = {item.source_id for item in times}
+    if len(sources) < required:
         raise InvalidTimestamp(
-            f"{len(times)} trusted sources of time vouch for the signature, {required} are needed "
+            f"{len(sources)} trusted sources of time vouch for the signature, {required} are needed "
             f"(the bundle has {len(bundle.timestamps)} timestamps)",
             code="no_time",
         )
@@ -51,7 +56,12 @@ def _timestamp(response: bytes, signature: bytes, authority: CertificateAuthorit
         return None  # of another authority, or broken; either way it proves nothing
     if not authority.valid_for.contains(time):
         return None
-    return EstablishedTime(time, "timestamp_authority", authority.uri or authority.common_name)
+    return EstablishedTime(
+        time=time,
+        source="timestamp_authority",
+        name=authority.uri or authority.common_name,
+        source_id=hashlib.sha256(authority.certificates[0]).digest(),
+    )
 
 
 def _integrated_time(entry: TransparencyLogEntry, trusted_root: TrustedRoot) -> EstablishedTime | None:
@@ -66,8 +76,8 @@ def _integrated_time(entry: TransparencyLogEntry, trusted_root: TrustedRoot) -> 
     for log in logs:
         if log.valid_for.contains(time):
             _verify_promise(entry, entry.inclusion_promise, log)
-            return EstablishedTime(time, "log", log.base_url)
-    raise InvalidEntry(f"the key of log {logs[0].base_url} does not count at {time}", code="outside_validity")
+            return EstablishedTime(time=time, source="log", name=log.base_url, source_id=log.log_id)
+    raise InvalidEntry(f"the key of log {logs[0].base_url} is not valid at {time}", code="outside_validity")
 
 
 def _verify_promise(entry: TransparencyLogEntry, promise: bytes, log: TransparencyLog) -> None:

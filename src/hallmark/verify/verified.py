@@ -12,18 +12,22 @@ from hallmark.core.x509.certificate import CertificateIdentity
 
 
 class EstablishedTime(msgspec.Struct, frozen=True):
-    """A time at which the signature existed; `source` is `timestamp_authority` or `log`, `name` which one."""
+    """A time at which the signature existed; `source` is `timestamp_authority` or `log`, `name` which one.
+
+    `source_id` tells sources apart: SHA-256 of the authority's certificate, or the log's id.
+    """
 
     time: datetime
     source: str
     name: str
+    source_id: bytes
 
 
 class VerifiedEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A log entry that stands in a trusted log; an entry proved by a promise alone has no tree size.
 
-    `log_index` is the one that the log vouches for: in its promise, or else in the tree.
-
+    `log_index` is the one that the log vouches for: in its promise, or else in the tree. `log` is the URL by
+    which the trusted root knows the log; `origin` is that of the checkpoint, empty where there is none.
     `witnesses` names those of the policy that cosigned the checkpoint, where witnesses were demanded.
     """
 
@@ -31,6 +35,7 @@ class VerifiedEntry(msgspec.Struct, frozen=True, kw_only=True):
     log_index: int
     kind: str
     version: str
+    log: str
     origin: str
     tree_size: int
     witnesses: tuple[str, ...] = ()
@@ -96,6 +101,7 @@ def _entry(entry: VerifiedEntry) -> dict[str, Any]:
         "logIndex": entry.log_index,
         "kind": entry.kind,
         "version": entry.version,
+        "log": entry.log,
         "origin": entry.origin,
         "treeSize": entry.tree_size,
         "witnesses": list(entry.witnesses),

@@ -8,7 +8,7 @@
 Nothing here opens a socket or looks at a clock: what counts is when the signature was made.
 """
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from hallmark.core.bundle import Bundle
 from hallmark.core.entries.signed_content import SignedContent
@@ -18,8 +18,14 @@ from hallmark.core.x509.certificate import CertificateIdentity
 from hallmark.errors import InvalidSignature
 from hallmark.verify.certificate import certificate_chain, certificate_transparency, signing_certificate
 from hallmark.verify.log_entries import CheckpointPolicy, log_entries
-from hallmark.verify.signature import Artifact, required_hash, signed_content, verify_signature
-from hallmark.verify.thresholds import Thresholds
+from hallmark.verify.signature import (
+    Artifact,
+    required_hash,
+    required_hashes,
+    signed_content,
+    verify_signature,
+)
+from hallmark.verify.thresholds import Thresholds, thresholds_of
 from hallmark.verify.times import check_times, established_times
 from hallmark.verify.verified import EstablishedTime, Verified, VerifiedEntry
 
@@ -33,9 +39,8 @@ __all__ = [
     "VerifiedEntry",
     "Verifier",
     "required_hash",
+    "required_hashes",
 ]
-
-_DEFAULT_THRESHOLDS: Final = Thresholds()
 
 
 class IdentityPolicy(Protocol):
@@ -49,20 +54,21 @@ class IdentityPolicy(Protocol):
 class Verifier:
     """Verifies bundles against one trusted root.
 
-    `checkpoints` is what checkpoints must carry beside the log's signature: see `verify.witnesses`.
+    Without `thresholds`, one of each kind of evidence that the instance has is demanded. `checkpoints` is
+    what checkpoints must carry beside the log's signature: see `verify.witnesses`.
     """
 
     def __init__(
         self,
         trusted_root: TrustedRoot,
-        thresholds: Thresholds = _DEFAULT_THRESHOLDS,
+        thresholds: Thresholds | None = None,
         *,
         checkpoints: CheckpointPolicy | None = None,
     ) -> None:
-        if checkpoints is not None and thresholds.tlog < 1:
-            raise ValueError("without a log entry there is no checkpoint to demand anything of")
         self._root = trusted_root
-        self._thresholds = thresholds
+        self._thresholds = thresholds or thresholds_of(trusted_root)
+        if checkpoints is not None and self._thresholds.tlog < 1:
+            raise ValueError("without a log entry there is no checkpoint to demand anything of")
         self._checkpoints = checkpoints
 
     def verify(self, bundle: Bundle, artifact: Artifact, policy: IdentityPolicy) -> Verified:
@@ -78,16 +84,16 @@ class Verifier:
         scts = certificate_transparency(leaf, path, self._root, self._thresholds.scts)  # 3
         content = signed_content(bundle, artifact, leaf.public_key)
         entries = self._log_entries(bundle, content, times)  # 5, 8
-        statement = verify_signature(content, artifact)  # 9
+        signed = verify_signature(content, artifact)  # 9
         policy.check(leaf.identity)  # 4
         return Verified(
             signer=leaf.identity,
             times=times,
             entries=entries,
             sct_log_ids=scts,
-            hash_algorithm=artifact.hash_algorithm,
-            digest=artifact.digest,
-            statement=statement,
+            hash_algorithm=signed.hash_algorithm,
+            digest=signed.digest,
+            statement=signed.statement,
         )
 
     def verify_with_key(self, bundle: Bundle, artifact: Artifact, key: PublicKey) -> Verified:
@@ -104,15 +110,15 @@ class Verifier:
         times = established_times(bundle, self._root)  # 1, 6
         content = signed_content(bundle, artifact, key)
         entries = self._log_entries(bundle, content, times)  # 5, 8
-        statement = verify_signature(content, artifact)  # 9
+        signed = verify_signature(content, artifact)  # 9
         return Verified(
             signer=key.key_id.hex(),
             times=times,
             entries=entries,
             sct_log_ids=(),
-            hash_algorithm=artifact.hash_algorithm,
-            digest=artifact.digest,
-            statement=statement,
+            hash_algorithm=signed.hash_algorithm,
+            digest=signed.digest,
+            statement=signed.statement,
         )
 
     def _log_entries(

@@ -1,10 +1,11 @@
 """Log entries of kind intoto 0.0.2 (Rekor v1), as old npm and GitHub attestations have them.
 
 {"apiVersion":"0.0.2","kind":"intoto","spec":{"content":{
-    "envelope":{"payloadType":...,"signatures":[{"keyid"?:...,"publicKey":b64(PEM),"sig":b64(b64)}]},
+    "envelope":{"payload"?:b64(b64) or b64,"payloadType":...,
+                "signatures":[{"keyid"?:...,"publicKey":b64(PEM),"sig":b64(b64)}]},
     "hash":{"algorithm":"sha256","value":hex},"payloadHash":{"algorithm":"sha256","value":hex}}}}
 
-Signatures are in base64 twice.
+Signatures are in base64 twice, and so is the payload where the log keeps it; some writers encode that once.
 """
 
 import base64
@@ -31,12 +32,23 @@ class IntotoEntry(msgspec.Struct, frozen=True):
 
     payload_type: str
     logged: DsseEntry
+    payload: bytes | None = None
 
     def check(self, content: SignedContent) -> None:
         """Check that the entry is about this envelope and its one signature; raises `InvalidEntry`."""
         self.logged.check(content)
         if content.envelope is not None:
             check_equal(self.payload_type, content.envelope.payload_type, "payload type")
+            if self.payload is not None:
+                check_equal(content.envelope.payload in self._payloads(), True, "payload")
+
+    def _payloads(self) -> tuple[bytes, ...]:
+        """What the logged payload can mean; the log's own digest of it is compared in any case."""
+        once = self.payload or b""
+        try:
+            return once, base64.b64decode(once, validate=True)
+        except (binascii.Error, ValueError):
+            return (once,)
 
 
 class _Strict(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -57,6 +69,7 @@ class _Signature(_Strict, frozen=True):
 class _Envelope(_Strict, frozen=True):
     payload_type: str
     signatures: tuple[_Signature, ...]
+    payload: bytes | None = None
 
 
 class _Content(_Strict, frozen=True):
@@ -89,7 +102,7 @@ def parse_intoto_v002(body: bytes) -> IntotoEntry:
         for item in content.envelope.signatures
     )
     entry = DsseEntry(parse_hex_digest(content.payload_hash.value), signatures)
-    return IntotoEntry(content.envelope.payload_type, entry)
+    return IntotoEntry(content.envelope.payload_type, entry, content.envelope.payload)
 
 
 def _decode(signature: bytes) -> bytes:

@@ -1,0 +1,119 @@
+"""Messages of protocol buffers in JSON (protobuf language guide, "ProtoJSON format").
+
+Every field may stand under its JSON name (`mediaType`) or its proto name (`media_type`), null stands for
+absent, an integer may be a number or a string, an enum a name or a number. Unknown fields are skipped, so
+that newer writers can be read; `unknown_fields` names them. A field that is there twice is refused: readers
+that take the first and readers that take the last would see two different messages.
+
+The readers of Sigstore's messages describe each as a `Message`, read it with `decode_message`, and then build
+their own frozen values.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from hallmark.core.encoding.json_document import decode_value
+from hallmark.errors import MalformedInput
+
+MAX_UNKNOWN_FIELDS: Final = 32
+_MAX_PATH: Final = 200
+
+Int = int | float | str | None
+"""An integer: a number, a decimal string, or null for zero."""
+
+Enum = str | int | None
+"""An enum: a name, a number, or null for the first value."""
+
+
+class Message(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """A message, field by field as it stands in the JSON; absent ones have the default."""
+
+
+class TimeRange(Message, frozen=True):
+    """`dev.sigstore.common.v1.TimeRange`."""
+
+    start: str | msgspec.UnsetType | None = msgspec.UNSET
+    end: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+M = TypeVar("M", bound=Message)
+
+
+class _Field(msgspec.Struct, frozen=True):
+    """Where a field goes: its JSON name, its message (None: a scalar), and whether it is a list of them."""
+
+    name: str
+    message: type[msgspec.Struct] | None
+    repeated: bool
+
+
+def decode_message(kind: type[M], data: bytes, *, what: str, max_bytes: int) -> M:
+    """Decode a message; raises `MalformedInput` naming `what` for anything that does not fit."""
+    value = decode_value(data, what=what, max_bytes=max_bytes)
+    try:
+        return msgspec.convert(_fields(value, kind, what, []), kind)
+    except msgspec.ValidationError as error:
+        raise MalformedInput(f"{what} does not parse: {error}") from None
+
+
+def unknown_fields(kind: type[Message], data: bytes, *, what: str, max_bytes: int) -> tuple[str, ...]:
+    """Name the fields that `decode_message` skips, by their paths, at most `MAX_UNKNOWN_FIELDS`."""
+    unknown: list[str] = []
+    _fields(decode_value(data, what=what, max_bytes=max_bytes), kind, what, unknown)
+    return tuple(item.removeprefix(f"{what}.") for item in unknown)
+
+
+def _fields(value: Any, kind: type[msgspec.Struct], path: str, unknown: list[str]) -> dict[str, Any]:
+    """Give the known fields of a message their JSON names, all the way down."""
+    if not isinstance(value, dict):
+        raise MalformedInput(f"{path} is not an object")
+    schema = _schema(kind)
+    found: dict[str, Any] = {}
+    for name, item in value.items():
+        field = schema.get(name)
+        if field is None:
+            if len(unknown) < MAX_UNKNOWN_FIELDS:
+                unknown.append(f"{path}.{name}"[:_MAX_PATH])
+            continue
+        if field.name in found:
+            raise MalformedInput(f"{path} has the field {field.name} twice", code="repeated_name")
+        found[field.name] = _field(item, field, path, unknown)
+    return {name: item for name, item in found.items() if item is not None}
+
+
+def _field(item: Any, field: _Field, path: str, unknown: list[str]) -> Any:
+    if field.message is None or item is None:
+        return item
+    below = f"{path}.{field.name}"
+    if not field.repeated:
+        return _fields(item, field.message, below, unknown)
+    if not isinstance(item, list):
+        raise MalformedInput(f"{below} is not a list")
+    return [_fields(inner, field.message, below, unknown) for inner in item]
+
+
+@cache
+def _schema(kind: type[msgspec.Struct]) -> Mapping[str, _Field]:
+    """The fields of a message by each name that they may have."""
+    info = inspect.type_info(kind)
+    if not isinstance(info, inspect.StructType):
+        raise TypeError(f"{kind} is not a message")
+    schema: dict[str, _Field] = {}
+    for item in info.fields:
+        field = _Field(item.encode_name, *_submessage(item.type))
+        schema[item.name] = schema[item.encode_name] = field
+    return schema
+
+
+def _submessage(found: inspect.Type) -> tuple[type[msgspec.Struct] | None, bool]:
+    """The message that a field holds, and whether it holds a list of them."""
+    for option in found.types if isinstance(found, inspect.UnionType) else (found,):
+        if isinstance(option, inspect.StructType):
+            return option.cls, False
+        if isinstance(option, inspect.VarTupleType) and isinstance(option.item_type, inspect.StructType):
+            return option.item_type.cls, True
+    return None, False
