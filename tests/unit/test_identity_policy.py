@@ -75,3 +75,28 @@ def test_an_identity_of_absurd_length_matches_nothing():
     endless = CertificateIdentity(identity="a" * 5000, kind="email", oidc_issuer="x", extensions={})
     with pytest.raises(UntrustedIdentity):
         pattern(".*").check(endless)
+
+
+RELEASES = CertificateIdentity(identity="https://releases.test", kind="uri", oidc_issuer="", extensions={})
+
+
+@pytest.mark.parametrize(
+    "policy", [Identity(identity="https://releases.test", oidc_issuer=""), pattern("https://releases.*", "")]
+)
+def test_accepts_a_certificate_without_issuer_where_none_is_wanted(policy):
+    policy.check(RELEASES)
+    with pytest.raises(UntrustedIdentity, match=r"wanted .* no issuer"):
+        policy.check(ALICE)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Identity(identity="https://releases.test", oidc_issuer="https://issuer.test"),
+        pattern("https://releases.*", ".*"),
+        pattern(".*", "(https://issuer.test)?"),
+    ],
+)
+def test_a_pattern_of_issuers_does_not_match_a_certificate_without_one(policy):
+    with pytest.raises(UntrustedIdentity, match="by no issuer"):
+        policy.check(RELEASES)

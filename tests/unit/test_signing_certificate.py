@@ -69,7 +69,6 @@ def test_one_spelling_of_the_issuer_is_enough(name):
         ({"names_critical": False}, "not critical"),
         ({"names": [x509.DNSName("x.test")]}, "unknown kind"),
         ({"names": [x509.RFC822Name("a@b.c"), x509.RFC822Name("d@e.f")]}, "2 identities"),
-        ({"claims": {}}, "no OIDC issuer"),
         ({"claims": {"issuer": "https://a.test", "issuer-v1": "https://b.test"}}, "two OIDC issuers"),
         ({"claims": {"issuer": "https://a.test", "issuer-v1": ""}}, "two OIDC issuers"),
         ({"extensions": [(x509.PrecertPoison(), True)], "scts": ()}, PRECERTIFICATE_POISON.dotted_string),
@@ -134,3 +133,8 @@ def test_refuses_a_certificate_whose_names_do_not_parse(value):
 def test_a_certificate_without_names_is_summarised_without_identity():
     summary = summarise_certificate(WORLD.certificate(names=[]))
     assert (summary.identity, summary.issuing_ca) == (None, "CN=issuing")
+
+
+def test_a_certificate_may_name_no_issuer():
+    leaf = parse_signing_certificate(w.World().certificate(claims={}))
+    assert (leaf.identity.identity, leaf.identity.oidc_issuer) == (w.EMAIL, "")

@@ -60,8 +60,9 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     """A signature with what is needed to verify it offline; times, proofs and names in it are claims.
 
     Either `certificate` (DER) or `public_key_hint` is there, and either `message_signature` or `envelope`.
-    `intermediates` stand only in versions 0.1 and 0.2. Constructing one that breaks a rule of its version
-    raises `MalformedInput`.
+    `intermediates` stand in versions 0.1 and 0.2, and in version 0.3 with `holds_chain`: a bundle with the
+    chain of the older versions, as OpenSSF model signing writes it for a CA of one's own. Constructing one
+    that breaks a rule of its version raises `MalformedInput`.
     """
 
     media_type: str = BUNDLE_V03
@@ -72,6 +73,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     timestamps: tuple[bytes, ...] = ()
     message_signature: MessageSignature | None = None
     envelope: Envelope | None = None
+    holds_chain: bool = False
 
     def __post_init__(self) -> None:
         check_media_type(self.media_type, MEDIA_TYPES, what="the bundle")
@@ -90,9 +92,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     def _check_key_material(self) -> None:
         if (self.certificate is None) == (self.public_key_hint is None):
             raise MalformedInput("a bundle has either a certificate or the hint of a public key")
-        if self.intermediates and (
-            self.certificate is None or self.media_type in (BUNDLE_V03, BUNDLE_V03_OLD)
-        ):
+        if self.intermediates and (self.certificate is None or (_is_v03(self) and not self.holds_chain)):
             raise MalformedInput("a bundle of this kind has no certificate chain")
         if len(self.intermediates) > MAX_INTERMEDIATES:
             raise MalformedInput(f"the bundle has more than {MAX_INTERMEDIATES} intermediate certificates")
@@ -132,8 +132,12 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises `MalformedInput` for a v0.1 bundle that lacks what v0.3 demands.
         """
-        current = msgspec.structs.replace(self, media_type=BUNDLE_V03, intermediates=())
+        current = msgspec.structs.replace(self, media_type=BUNDLE_V03, intermediates=(), holds_chain=False)
         return msgspec.json.encode(_to_message(current))
+
+
+def _is_v03(bundle: Bundle) -> bool:
+    return bundle.media_type in (BUNDLE_V03, BUNDLE_V03_OLD)
 
 
 def _has_duplicates(items: Iterable[object]) -> bool:
@@ -197,6 +201,8 @@ def parse_bundle(data: bytes) -> Bundle:
         media_type=found.media_type,
         certificate=certificates[0] if certificates else None,
         intermediates=certificates[1:],
+        holds_chain=found.media_type in (BUNDLE_V03, BUNDLE_V03_OLD)
+        and isinstance(material.x509_certificate_chain, _Chain),
         public_key_hint=material.public_key.hint or ""
         if isinstance(material.public_key, _PublicKey)
         else None,
@@ -208,10 +214,10 @@ def parse_bundle(data: bytes) -> Bundle:
 
 
 def _parse_certificates(media_type: str, material: _Material) -> tuple[bytes, ...]:
-    """The certificates in the one form that this version writes; the other form is refused."""
+    """The certificates, leaf first; old versions have no single certificate, and none has both forms."""
     single, chain = material.certificate, material.x509_certificate_chain
-    current = media_type in (BUNDLE_V03, BUNDLE_V03_OLD)
-    if isinstance(chain, _Chain) if current else isinstance(single, _RawBytes):
+    old = media_type not in (BUNDLE_V03, BUNDLE_V03_OLD)
+    if isinstance(single, _RawBytes) and (old or isinstance(chain, _Chain)):
         raise MalformedInput(f"a bundle of type {media_type!r} holds its certificate in another form")
     found: tuple[_RawBytes, ...] = ()
     if isinstance(single, _RawBytes):

@@ -17,7 +17,10 @@ MAX_SUBJECT: Final = 4096
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Exactly this identity, vouched for by exactly this OIDC issuer."""
+    """Exactly this identity, vouched for by exactly this OIDC issuer.
+
+    An empty issuer means a certificate that names none: its CA alone vouches for the identity.
+    """
 
     identity: str
     oidc_issuer: str
@@ -25,14 +28,15 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     def check(self, identity: CertificateIdentity) -> None:
         """Check a proven identity; raises `UntrustedIdentity`."""
         if (identity.identity, identity.oidc_issuer) != (self.identity, self.oidc_issuer):
-            raise _untrusted(identity, f"{self.identity!r} by issuer {self.oidc_issuer!r}")
+            raise _untrusted(identity, f"{self.identity!r} by {_issuer(self.oidc_issuer)}")
 
 
 class IdentityPattern(msgspec.Struct, frozen=True, kw_only=True):
     """An identity and an OIDC issuer that match two regular expressions, each as a whole.
 
-    A pattern that only had to occur somewhere would match `https://example.com.evil.test` too. Raises
-    `ConfigurationError` for a pattern that does not compile or is too long.
+    A pattern that only had to occur somewhere would match `https://example.com.evil.test` too. A certificate
+    without issuer matches the empty pattern alone, not `.*`. Raises `ConfigurationError` for a pattern that
+    does not compile or is too long.
     """
 
     identity: str
@@ -45,10 +49,10 @@ class IdentityPattern(msgspec.Struct, frozen=True, kw_only=True):
     def check(self, identity: CertificateIdentity) -> None:
         """Check a proven identity; raises `UntrustedIdentity`."""
         pairs = ((self.identity, identity.identity), (self.oidc_issuer, identity.oidc_issuer))
-        if not all(
+        if bool(self.oidc_issuer) != bool(identity.oidc_issuer) or not all(
             len(found) <= MAX_SUBJECT and _compile(wanted).fullmatch(found) for wanted, found in pairs
         ):
-            raise _untrusted(identity, f"a match of {self.identity!r} by issuer {self.oidc_issuer!r}")
+            raise _untrusted(identity, f"a match of {self.identity!r} by {_issuer(self.oidc_issuer)}")
 
 
 class AllOf(msgspec.Struct, frozen=True):
@@ -108,8 +112,12 @@ def _check_some(policies: tuple[IdentityPolicy, ...]) -> None:
         raise ConfigurationError("a policy made of no policies decides nothing")
 
 
+def _issuer(oidc_issuer: str) -> str:
+    return f"issuer {oidc_issuer!r}" if oidc_issuer else "no issuer"
+
+
 def _untrusted(found: CertificateIdentity, wanted: str) -> UntrustedIdentity:
     return UntrustedIdentity(
-        f"signed by {found.identity!r} by issuer {found.oidc_issuer!r}, wanted {wanted}",
+        f"signed by {found.identity!r} by {_issuer(found.oidc_issuer)}, wanted {wanted}",
         hint="check the identity and the issuer that you named",
     )

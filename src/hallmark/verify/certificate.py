@@ -7,6 +7,7 @@ from hallmark.core.bundle import Bundle
 from hallmark.core.trusted_root import CertificateAuthority, TrustedRoot
 from hallmark.core.x509.certificate import SigningCertificate, load_certificate, parse_signing_certificate
 from hallmark.core.x509.chain import IssuingPath, check_chain_times, find_issuing_path
+from hallmark.core.x509.own_certificate import parse_own_certificate
 from hallmark.core.x509.sct import PrecertEntry, Sct, verify_sct
 from hallmark.errors import InvalidCertificate
 from hallmark.verify.verified import EstablishedTime
@@ -21,15 +22,31 @@ def signing_certificate(bundle: Bundle) -> SigningCertificate:
     The rest of its chain is not trusted, and not needed: the trusted root holds the CA's certificates. Many
     real bundles carry a root there, which client-spec section 5 forbids to writers; it is ignored.
     """
+    der = _certificate(bundle)
+    if bundle.holds_chain:
+        raise InvalidCertificate(
+            "the bundle holds a certificate chain, as signatures under a CA of one's own do",
+            code="chain_in_bundle",
+            hint="name the CA's root certificate to verify it with",
+        )
+    for other in bundle.intermediates:
+        load_certificate(other)
+    return parse_signing_certificate(der)
+
+
+def own_certificate(bundle: Bundle) -> SigningCertificate:
+    """Read the leaf of a CA of one's own; raises `MalformedInput` and `InvalidCertificate`."""
+    return parse_own_certificate(_certificate(bundle))
+
+
+def _certificate(bundle: Bundle) -> bytes:
     if bundle.certificate is None:
         raise InvalidCertificate(
             "the bundle is signed with a bare key, not with a certificate",
             code="no_certificate",
             hint="name the public key to verify it with",
         )
-    for der in bundle.intermediates:
-        load_certificate(der)
-    return parse_signing_certificate(bundle.certificate)
+    return bundle.certificate
 
 
 def certificate_chain(

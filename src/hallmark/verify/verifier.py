@@ -8,6 +8,7 @@
 Nothing here opens a socket or looks at a clock: what counts is when the signature was made.
 """
 
+from datetime import datetime
 from typing import Protocol
 
 from hallmark.core.bundle import Bundle
@@ -15,11 +16,19 @@ from hallmark.core.entries.signed_content import SignedContent
 from hallmark.core.keys import PublicKey
 from hallmark.core.trusted_root import TrustedRoot
 from hallmark.core.x509.certificate import CertificateIdentity
+from hallmark.core.x509.chain import check_chain_times
+from hallmark.core.x509.own_certificate import find_own_path
 from hallmark.errors import InvalidSignature
-from hallmark.verify.certificate import certificate_chain, certificate_transparency, signing_certificate
+from hallmark.verify.certificate import (
+    certificate_chain,
+    certificate_transparency,
+    own_certificate,
+    signing_certificate,
+)
 from hallmark.verify.log_entries import CheckpointPolicy, log_entries
 from hallmark.verify.signature import (
     Artifact,
+    SignedArtifact,
     required_hash,
     required_hashes,
     signed_content,
@@ -86,15 +95,31 @@ class Verifier:
         entries = self._log_entries(bundle, content, times)  # 5, 8
         signed = verify_signature(content, artifact)  # 9
         policy.check(leaf.identity)  # 4
-        return Verified(
-            signer=leaf.identity,
-            times=times,
-            entries=entries,
-            sct_log_ids=scts,
-            hash_algorithm=signed.hash_algorithm,
-            digest=signed.digest,
-            statement=signed.statement,
-        )
+        return _verified(leaf.identity, times, entries, scts, signed)
+
+    def verify_with_chain(
+        self,
+        bundle: Bundle,
+        artifact: Artifact,
+        policy: IdentityPolicy,
+        *,
+        chain: tuple[bytes, ...],
+        now: datetime,
+    ) -> Verified:
+        """Verify a bundle that was signed under a CA of one's own, which the caller trusts.
+
+        `chain` is what `parse_own_chain` gives. The certificate must be valid at every established time, and
+        where there is none, `now`. SCTs are not asked for. Raises as `verify` does.
+        """
+        leaf = own_certificate(bundle)  # 0
+        times = established_times(bundle, self._root)  # 1, 6
+        path = find_own_path(leaf, chain, bundle.intermediates)  # 2
+        check_chain_times(leaf, path, [item.time for item in times] or [now])  # 7
+        content = signed_content(bundle, artifact, leaf.public_key)
+        entries = self._log_entries(bundle, content, times)  # 5, 8
+        signed = verify_signature(content, artifact)  # 9
+        policy.check(leaf.identity)  # 4
+        return _verified(leaf.identity, times, entries, (), signed)
 
     def verify_with_key(self, bundle: Bundle, artifact: Artifact, key: PublicKey) -> Verified:
         """Verify a bundle that was signed with a bare key, which the caller trusts.
@@ -111,15 +136,7 @@ class Verifier:
         content = signed_content(bundle, artifact, key)
         entries = self._log_entries(bundle, content, times)  # 5, 8
         signed = verify_signature(content, artifact)  # 9
-        return Verified(
-            signer=key.key_id.hex(),
-            times=times,
-            entries=entries,
-            sct_log_ids=(),
-            hash_algorithm=signed.hash_algorithm,
-            digest=signed.digest,
-            statement=signed.statement,
-        )
+        return _verified(key.key_id.hex(), times, entries, (), signed)
 
     def _log_entries(
         self, bundle: Bundle, content: SignedContent, times: tuple[EstablishedTime, ...]
@@ -132,3 +149,21 @@ class Verifier:
             required=self._thresholds.tlog,
             checkpoints=self._checkpoints,
         )
+
+
+def _verified(
+    signer: CertificateIdentity | str,
+    times: tuple[EstablishedTime, ...],
+    entries: tuple[VerifiedEntry, ...],
+    sct_log_ids: tuple[bytes, ...],
+    signed: SignedArtifact,
+) -> Verified:
+    return Verified(
+        signer=signer,
+        times=times,
+        entries=entries,
+        sct_log_ids=sct_log_ids,
+        hash_algorithm=signed.hash_algorithm,
+        digest=signed.digest,
+        statement=signed.statement,
+    )

@@ -53,7 +53,11 @@ class _Field(msgspec.Struct, frozen=True):
 
 def decode_message(kind: type[M], data: bytes, *, what: str, max_bytes: int) -> M:
     """Decode a message; raises `MalformedInput` naming `what` for anything that does not fit."""
-    value = decode_value(data, what=what, max_bytes=max_bytes)
+    return read_message(kind, decode_value(data, what=what, max_bytes=max_bytes), what=what)
+
+
+def read_message(kind: type[M], value: Any, *, what: str) -> M:
+    """Read a message from JSON that `decode_value` has decoded; raises `MalformedInput`."""
     try:
         return msgspec.convert(_fields(value, kind, what, []), kind)
     except msgspec.ValidationError as error:

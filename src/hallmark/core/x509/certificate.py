@@ -143,12 +143,13 @@ def check_critical(extensions: x509.Extensions, understood: tuple[type[x509.Exte
 
 
 def read_identity(extensions: x509.Extensions) -> CertificateIdentity:
-    """Read whom a certificate names; raises `MalformedInput` or `InvalidCertificate`."""
+    """Read whom a certificate names; raises `MalformedInput` or `InvalidCertificate`.
+
+    The OIDC issuer is empty where the CA vouches for the identity by itself, as GitHub's does for releases.
+    """
     claims = _claims(extensions)
     current, old = claims.pop("issuer", None), claims.pop("issuer-v1", None)
-    oidc_issuer = current or old
-    if not oidc_issuer:
-        raise InvalidCertificate("the signing certificate names no OIDC issuer", code="no_identity")
+    oidc_issuer = current or old or ""
     if current is not None and old is not None and current != old:
         raise InvalidCertificate(f"the certificate names two OIDC issuers, {current!r} and {old!r}")
     kind, identity = _subject_name(extensions)

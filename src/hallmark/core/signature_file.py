@@ -1,0 +1,200 @@
+"""Files with signatures, of whatever tool wrote them: one bundle, several, or what can be read as one.
+
+    Sigstore bundle, also one a line (.sigstore.jsonl)
+    npm and GitHub     {"attestations": [{"bundle": ...}]}
+    PEP 740            {"envelope": ..., "verification_material": ...}, or a provenance with several of them
+    cosign before 3    {"base64Signature": ..., "cert": ..., "rekorBundle": ...}
+    DSSE envelope      its signers' certificates beside the signatures, where it has them
+
+Nothing here is verified. What is not a signature is named for what it is.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from hallmark.core.bundle import MAX_BUNDLE_BYTES, MEDIA_TYPES, Bundle, parse_bundle
+from hallmark.core.encoding.json_document import decode_document
+from hallmark.core.foreign_signatures import (
+    parse_cosign_bundle,
+    parse_envelope_bundles,
+    parse_pep740_attestation,
+)
+from hallmark.errors import MalformedInput
+
+MAX_BUNDLES: Final = 256
+_HINT: Final = "pass the file that holds the signature with --bundle"
+
+Parts = dict[str, msgspec.Raw]
+
+
+class FoundBundle(msgspec.Struct, frozen=True):
+    """A bundle and where in its file it stands: `bundle 2 of 3`, or nothing where it is the only one."""
+
+    bundle: Bundle
+    place: str = ""
+
+
+class SignatureFile(msgspec.Struct, frozen=True):
+    """What a file holds: at least one bundle, and in words what kind of file it is."""
+
+    kind: str
+    bundles: tuple[FoundBundle, ...]
+
+
+class _Attestation(msgspec.Struct, frozen=True):
+    bundle: msgspec.Raw
+
+
+class _Attestations(msgspec.Struct, frozen=True):
+    attestations: tuple[_Attestation, ...]
+
+
+class _AttestationBundle(msgspec.Struct, frozen=True):
+    attestations: tuple[msgspec.Raw, ...]
+
+
+class _Provenance(msgspec.Struct, frozen=True):
+    attestation_bundles: tuple[_AttestationBundle, ...]
+
+
+_PARTS: Final = msgspec.json.Decoder(Parts)
+_TEXT: Final = msgspec.json.Decoder(str)
+_ATTESTATIONS: Final = msgspec.json.Decoder(_Attestations)
+_PROVENANCE: Final = msgspec.json.Decoder(_Provenance)
+
+
+def parse_signature_file(data: bytes) -> SignatureFile:
+    """Read every bundle of a file.
+
+    Raises `MalformedInput`, with code `not_a_signature` for a file of another kind.
+    """
+    if len(data) > MAX_BUNDLE_BYTES:
+        raise MalformedInput(
+            f"the file has {len(data)} bytes, more than {MAX_BUNDLE_BYTES}", code="too_large"
+        )
+    documents = _split(data)
+    found = [_read(item) for item in documents]
+    kind = found[0][0] if len(found) == 1 else "JSON lines"
+    bundles = [bundle for _, several in found for bundle in several]
+    if not bundles:
+        raise _not_a_signature(f"{kind} without any signature")
+    if len(bundles) > MAX_BUNDLES:
+        raise MalformedInput(f"the file holds more than {MAX_BUNDLES} signatures", code="too_large")
+    return SignatureFile(kind, _with_places(bundles))
+
+
+def _with_places(bundles: list[Bundle]) -> tuple[FoundBundle, ...]:
+    if len(bundles) == 1:
+        return (FoundBundle(bundles[0]),)
+    return tuple(
+        FoundBundle(bundle, f"bundle {number} of {len(bundles)}") for number, bundle in enumerate(bundles, 1)
+    )
+
+
+def _split(data: bytes) -> list[bytes]:
+    """Split JSON lines. A document that is printed over several lines has one that is not an object."""
+    text = data.strip()
+    if text[:1] != b"{":
+        raise _not_a_signature(_name_text(text))
+    lines = [line for line in (line.strip() for line in text.split(b"\n")) if line]
+    if len(lines) > 1 and all(line[:1] == b"{" and line[-1:] == b"}" for line in lines):
+        if len(lines) > MAX_BUNDLES:
+            raise MalformedInput(f"the file holds more than {MAX_BUNDLES} signatures", code="too_large")
+        return lines
+    return [text]
+
+
+def _read(document: bytes) -> tuple[str, list[Bundle]]:
+    """Read the bundles of one JSON object, and say what it is."""
+    parts = decode_document(_PARTS, document, what="the file", max_bytes=MAX_BUNDLE_BYTES)
+    media_type = _text(parts, "mediaType") or _text(parts, "media_type")
+    if media_type in MEDIA_TYPES or parts.keys() & {
+        "verificationMaterial",
+        "messageSignature",
+        "dsseEnvelope",
+    }:
+        return "a Sigstore bundle", [parse_bundle(document)]
+    if media_type:
+        raise _not_a_signature(f"a document of media type {media_type[:100]!r}")
+    for names, kind, parse in _FORMS:
+        if names <= parts.keys():
+            return kind, parse(document)
+    raise _not_a_signature(_name_object(parts))
+
+
+def _npm(document: bytes) -> list[Bundle]:
+    found = decode_document(_ATTESTATIONS, document, what="the attestations", max_bytes=MAX_BUNDLE_BYTES)
+    _check_count(len(found.attestations))
+    return [parse_bundle(bytes(item.bundle)) for item in found.attestations]
+
+
+def _provenance(document: bytes) -> list[Bundle]:
+    found = decode_document(_PROVENANCE, document, what="the provenance", max_bytes=MAX_BUNDLE_BYTES)
+    items = [item for group in found.attestation_bundles for item in group.attestations]
+    _check_count(len(items))
+    return [parse_pep740_attestation(bytes(item)) for item in items]
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_BUNDLES:
+        raise MalformedInput(f"the file holds more than {MAX_BUNDLES} signatures", code="too_large")
+
+
+_FORMS: Final[tuple[tuple[frozenset[str], str, Callable[[bytes], list[Bundle]]], ...]] = (
+    (frozenset({"attestations"}), "attestations of a package registry", _npm),
+    (frozenset({"attestation_bundles"}), "a PEP 740 provenance", _provenance),
+    (
+        frozenset({"envelope", "verification_material"}),
+        "a PEP 740 attestation",
+        lambda document: [parse_pep740_attestation(document)],
+    ),
+    (
+        frozenset({"base64Signature"}),
+        "a bundle of cosign 1 or 2",
+        lambda document: [parse_cosign_bundle(document)],
+    ),
+    (frozenset({"payload", "payloadType", "signatures"}), "a DSSE envelope", parse_envelope_bundles),
+)
+
+
+def _text(parts: Parts, name: str) -> str:
+    raw = parts.get(name)
+    if raw is None or bytes(raw)[:1] != b'"':
+        return ""
+    return decode_document(_TEXT, bytes(raw), what=name, max_bytes=MAX_BUNDLE_BYTES)
+
+
+def _name_object(parts: Parts) -> str:
+    if "_type" in parts:
+        return "an in-toto statement that nobody has signed"
+    if {"signed", "signatures"} <= parts.keys():
+        return "TUF metadata"
+    if {"SignedEntryTimestamp", "Payload"} <= parts.keys():
+        return "a log's promise without the signature that it is about"
+    return f"JSON with {_names(parts)}"
+
+
+def _names(parts: Parts) -> str:
+    named = ", ".join(repr(name[:40]) for name in list(parts)[:3])
+    return f"the fields {named}" if named else "no fields"
+
+
+def _name_text(text: bytes) -> str:
+    if not text:
+        return "an empty file"
+    if text.startswith(b"-----BEGIN "):
+        label = text[len(b"-----BEGIN ") :].partition(b"-----")[0][:40].decode("ascii", "replace")
+        return f"a PEM {label.lower()}"
+    try:
+        inner = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return "text or data of another kind"
+    return "a bare signature in base64" if inner else "an empty file"
+
+
+def _not_a_signature(what: str) -> MalformedInput:
+    return MalformedInput(f"it is {what}, not a Sigstore bundle", code="not_a_signature", hint=_HINT)

@@ -1,0 +1,248 @@
+"""Files of other tools: what they hold is read, what they are is named."""
+
+import json
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from tests.support import world as w
+from tests.support.verifying import ALICE, replace
+
+from hallmark.core.bundle import BUNDLE_V01, BUNDLE_V02, Bundle
+from hallmark.core.foreign_signatures import parse_detached_signature
+from hallmark.core.signature_file import MAX_BUNDLES, parse_signature_file
+from hallmark.errors import InvalidTimestamp, MalformedInput
+from hallmark.verify.verifier import Artifact, Thresholds, Verifier
+
+WORLD = w.World()
+LONE = WORLD.bundle()
+ATTESTED = WORLD.attestation()
+
+
+def document(bundle: Bundle) -> dict[str, object]:
+    return json.loads(bundle.to_json())
+
+
+def read(value: object):
+    data = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return parse_signature_file(data)
+
+
+def bundles(value: object) -> list[Bundle]:
+    return [item.bundle for item in read(value).bundles]
+
+
+def refused(value: object, *, code: str = "not_a_signature") -> str:
+    with pytest.raises(MalformedInput) as caught:
+        read(value)
+    assert caught.value.code == code
+    return caught.value.message
+
+
+def verify(bundle: Bundle, root=WORLD.root) -> str:
+    return Verifier(root).verify(bundle, Artifact.from_bytes(w.MESSAGE), ALICE).identity
+
+
+def pem(der: bytes) -> bytes:
+    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+
+
+# One bundle, or several
+
+
+def test_reads_a_lone_bundle():
+    found = read(LONE.to_json())
+    assert (found.kind, [item.place for item in found.bundles]) == ("a Sigstore bundle", [""])
+    assert found.bundles[0].bundle == LONE
+
+
+def test_reads_a_bundle_that_is_printed_over_several_lines():
+    assert bundles(json.dumps(document(LONE), indent=2).encode()) == [LONE]
+    assert bundles(b"\n  " + LONE.to_json() + b"\n\n") == [LONE]
+
+
+def test_reads_a_bundle_a_line():
+    found = read(LONE.to_json() + b"\n" + ATTESTED.to_json() + b"\r\n\n")
+    assert [item.bundle for item in found.bundles] == [LONE, ATTESTED]
+    assert [item.place for item in found.bundles] == ["bundle 1 of 2", "bundle 2 of 2"]
+
+
+def test_reads_the_attestations_of_a_registry():
+    published = WORLD.key_bundle()
+    items = [{"predicateType": "x", "bundle": document(item)} for item in (ATTESTED, published)]
+    assert bundles({"attestations": items}) == [ATTESTED, published]
+
+
+def pep740(bundle: Bundle) -> dict[str, object]:
+    entries = document(bundle)["verificationMaterial"]["tlogEntries"]
+    return {
+        "version": 1,
+        "verification_material": {
+            "certificate": w.b64(bundle.certificate),
+            "transparency_entries": entries,
+        },
+        "envelope": {"statement": w.b64(bundle.envelope.payload), "signature": w.b64(bundle.signature)},
+    }
+
+
+def test_reads_an_attestation_of_a_python_package():
+    plain = replace(ATTESTED, timestamps=())
+    assert bundles(pep740(ATTESTED)) == [plain]
+    assert verify(replace(bundles(pep740(ATTESTED))[0], timestamps=ATTESTED.timestamps)) == w.EMAIL
+
+
+def test_reads_the_provenance_of_a_python_package():
+    groups = [{"publisher": {}, "attestations": [pep740(ATTESTED), pep740(ATTESTED)]}]
+    assert len(bundles({"version": 1, "attestation_bundles": groups})) == 2
+
+
+# Cosign before version 3
+
+
+def cosign_bundle(bundle: Bundle, cert: bytes | None) -> dict[str, object]:
+    entry = bundle.tlog_entries[0]
+    payload = {
+        "body": w.b64(entry.canonicalized_body),
+        "integratedTime": entry.integrated_time,
+        "logIndex": entry.log_index,
+        "logID": entry.log_id.hex(),
+    }
+    return {
+        "base64Signature": w.b64(bundle.signature),
+        "cert": None if cert is None else w.b64(cert),
+        "rekorBundle": {"SignedEntryTimestamp": w.b64(entry.inclusion_promise), "Payload": payload},
+    }
+
+
+def test_verifies_a_bundle_of_old_cosign():
+    bundle = WORLD.v1_bundle(version=BUNDLE_V01)
+    (found,) = bundles(cosign_bundle(bundle, pem(bundle.certificate)))
+    assert verify(found) == w.EMAIL
+
+
+def test_a_bundle_of_old_cosign_without_log_says_that_no_time_is_known():
+    old = cosign_bundle(WORLD.v1_bundle(version=BUNDLE_V01), pem(LONE.certificate))
+    del old["rekorBundle"]
+    with pytest.raises(InvalidTimestamp):
+        verify(bundles(old)[0])
+
+
+def test_a_bundle_of_old_cosign_by_a_key_has_no_certificate():
+    old = cosign_bundle(WORLD.v1_bundle(version=BUNDLE_V01), None)
+    assert bundles(old)[0].public_key_hint == ""
+
+
+def test_refuses_an_old_bundle_that_does_not_parse():
+    old = cosign_bundle(WORLD.v1_bundle(version=BUNDLE_V01), pem(LONE.certificate))
+    for change in (
+        {"cert": w.b64(b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")},
+        {"base64Signature": "!"},
+        {"rekorBundle": {"SignedEntryTimestamp": "x"}},
+        {"rekorBundle": {**old["rekorBundle"], "Payload": {**old["rekorBundle"]["Payload"], "logID": "x"}}},
+        {"rekorBundle": {**old["rekorBundle"], "Payload": {**old["rekorBundle"]["Payload"], "body": "e30="}}},
+    ):
+        with pytest.raises(MalformedInput):
+            read({**old, **change})
+
+
+# Bare envelopes and detached signatures
+
+
+def envelope(*signatures: dict[str, object]) -> dict[str, object]:
+    return {
+        "payload": w.b64(ATTESTED.envelope.payload),
+        "payloadType": ATTESTED.envelope.payload_type,
+        "signatures": list(signatures),
+    }
+
+
+@pytest.mark.parametrize(
+    "field", [{"cert": pem(ATTESTED.certificate).decode()}, {"certificate": w.b64(pem(ATTESTED.certificate))}]
+)
+def test_reads_an_envelope_with_the_certificate_beside_the_signature(field):
+    (found,) = bundles(envelope({"sig": w.b64(ATTESTED.signature), **field}))
+    assert (found.certificate, found.envelope.payload) == (ATTESTED.certificate, ATTESTED.envelope.payload)
+    with pytest.raises(InvalidTimestamp):
+        verify(found)
+    whole = replace(found, tlog_entries=ATTESTED.tlog_entries, timestamps=ATTESTED.timestamps)
+    assert verify(whole) == w.EMAIL
+
+
+def test_reads_each_signature_of_an_envelope():
+    found = bundles(envelope({"sig": "YQ==", "keyid": "k"}, {"sig": "Yg=="}))
+    assert [(item.signature, item.public_key_hint) for item in found] == [(b"a", "k"), (b"b", "")]
+
+
+def test_refuses_an_envelope_without_or_with_too_many_signatures():
+    for count in (0, 33):
+        with pytest.raises(MalformedInput):
+            read(envelope(*[{"sig": w.b64(bytes([number]) * 8)} for number in range(count)]))
+    assert len(bundles(envelope(*[{"sig": w.b64(bytes([number]) * 8)} for number in range(32)]))) == 32
+
+
+@pytest.mark.parametrize(
+    "signature", [w.sign("p256-bare", w.MESSAGE), w.b64(w.sign("p256-bare", w.MESSAGE)).encode() + b"\n"]
+)
+def test_verifies_a_detached_signature_with_its_key(signature):
+    found = parse_detached_signature(signature)
+    verifier = Verifier(WORLD.root, Thresholds(tlog=0))
+    assert verifier.verify_with_key(found, Artifact.from_bytes(w.MESSAGE), w.public_key("p256-bare"))
+
+
+@pytest.mark.parametrize("certificate", [pem(LONE.certificate), w.b64(pem(LONE.certificate)).encode()])
+def test_reads_the_certificate_beside_a_detached_signature(certificate):
+    assert (
+        parse_detached_signature(w.b64(LONE.signature).encode(), certificate).certificate == LONE.certificate
+    )
+
+
+def test_refuses_a_detached_signature_that_is_none():
+    for signature, certificate in ((b"", b""), (b"x" * 20_000, b""), (b"YQ==", b"x" * 200_000)):
+        with pytest.raises(MalformedInput):
+            parse_detached_signature(signature, certificate)
+
+
+# What is something else
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (b"", "an empty file"),
+        (b"hello", "text or data"),
+        (b"\x1f\x8b\x08\x00", "text or data"),
+        (pem(LONE.certificate), "a PEM certificate"),
+        (w.b64(LONE.signature).encode(), "a bare signature"),
+        (WORLD.root.to_json(), "trustedroot"),
+        (w.a_statement(), "in-toto statement"),
+        ({"signed": {}, "signatures": []}, "TUF metadata"),
+        ({"SignedEntryTimestamp": "", "Payload": {}}, "promise"),
+        ({"name": "x", "version": 1}, "'name', 'version'"),
+        ({}, "no fields"),
+        ({"attestations": []}, "without any signature"),
+    ],
+)
+def test_names_what_is_not_a_signature(value, name):
+    assert name in refused(value)
+
+
+def test_a_broken_bundle_says_what_is_wrong_with_it():
+    broken = document(LONE)
+    broken["messageSignature"]["signature"] = "!"
+    assert "not base64" in refused(broken, code="malformed_base64")
+
+
+def test_refuses_more_bundles_than_anyone_reads():
+    line = WORLD.key_bundle(tlog_entries=()).to_json() + b"\n"
+    assert len(bundles(line * MAX_BUNDLES)) == MAX_BUNDLES
+    refused(line * (MAX_BUNDLES + 1), code="too_large")
+    item = {"bundle": json.loads(line)}
+    assert len(bundles({"attestations": [item] * MAX_BUNDLES})) == MAX_BUNDLES
+    refused({"attestations": [item] * (MAX_BUNDLES + 1)}, code="too_large")
+    group = {"attestations": [pep740(replace(ATTESTED, tlog_entries=()))] * (MAX_BUNDLES + 1)}
+    refused({"attestation_bundles": [group]}, code="too_large")
+
+
+def test_old_versions_may_hold_several_bundles_too():
+    old = document(WORLD.v1_bundle(version=BUNDLE_V02))
+    assert len(bundles({"attestations": [{"bundle": old}]})) == 1
