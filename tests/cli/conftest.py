@@ -1,9 +1,23 @@
 """A folder with files as a user may have them, signed by a little Sigstore in memory."""
 
+import json
+
 import msgspec
 import pytest
+from tests.support.foreign import cosign_bundle, own_bundle
 from tests.support.instance import isolated_environment
-from tests.support.world import EMAIL, MESSAGE, OIDC_ISSUER, World, public_key
+from tests.support.world import (
+    EMAIL,
+    MESSAGE,
+    OIDC_ISSUER,
+    World,
+    a_statement,
+    b64,
+    certificate_pem,
+    public_key,
+)
+
+from hallmark.core.bundle import BUNDLE_V01
 
 
 @pytest.fixture(scope="session")
@@ -39,12 +53,46 @@ def folder(tmp_path, world):
         "damaged.sigstore.json": bundle[: len(bundle) // 2],
         "empty": MESSAGE,
         "empty.sigstore.json": b"",
+        **foreign_files(world),
         "--strange": MESSAGE,
         "--strange.sigstore.json": bundle,
     }
     for name, content in named.items():
         (work / name).write_bytes(content)
     return work
+
+
+def foreign_files(world):
+    """What other tools write, and what they do not write."""
+    bundle, other = world.bundle(), world.bundle(b"another")
+    old = world.v1_bundle(version=BUNDLE_V01)
+    own, own_root = own_bundle(world)
+    newer = json.loads(bundle.to_json())
+    newer["futureField"] = newer["verificationMaterial"]["futureProof"] = {}
+    unlogged = world.bundle(certificate=world.certificate(scts=()), tlog_entries=())
+    without_logs = msgspec.structs.replace(world.root, tlogs=(), ctlogs=())
+    elsewhere = msgspec.structs.replace(world.root, certificate_authorities=())
+    attestations = [{"bundle": json.loads(item.to_json())} for item in (bundle, world.key_bundle())]
+    return {
+        "lines": MESSAGE,
+        "lines.sigstore.jsonl": bundle.to_json() + b"\n" + other.to_json() + b"\n",
+        "newer.sigstore.json": json.dumps(newer).encode(),
+        "npm.json": json.dumps({"attestations": attestations}, indent=1).encode(),
+        "cosign.bundle": json.dumps(cosign_bundle(old, certificate_pem(old.certificate))).encode(),
+        "detached": MESSAGE,
+        "detached.sig": b64(bundle.signature).encode(),
+        "detached.pem": b64(certificate_pem(bundle.certificate)).encode(),
+        "keysigned": MESSAGE,
+        "keysigned.sig": b64(world.key_bundle().signature).encode(),
+        "own": MESSAGE,
+        "own.sigstore.json": own,
+        "own-root.pem": own_root,
+        "other-root.pem": certificate_pem(world.ca_chain[-1]),
+        "unlogged": MESSAGE,
+        "unlogged.sigstore.json": unlogged.to_json(),
+        "roots.jsonl": elsewhere.to_json() + b"\n" + without_logs.to_json() + b"\n",
+        "statement.json": json.dumps(a_statement()).encode(),
+    }
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.support import world as w
+from tests.support.foreign import cosign_bundle
 from tests.support.verifying import ALICE, replace
 
 from hallmark.core.bundle import BUNDLE_V01, BUNDLE_V02, Bundle
@@ -97,21 +98,6 @@ def test_reads_the_provenance_of_a_python_package():
 
 
 # Cosign before version 3
-
-
-def cosign_bundle(bundle: Bundle, cert: bytes | None) -> dict[str, object]:
-    entry = bundle.tlog_entries[0]
-    payload = {
-        "body": w.b64(entry.canonicalized_body),
-        "integratedTime": entry.integrated_time,
-        "logIndex": entry.log_index,
-        "logID": entry.log_id.hex(),
-    }
-    return {
-        "base64Signature": w.b64(bundle.signature),
-        "cert": None if cert is None else w.b64(cert),
-        "rekorBundle": {"SignedEntryTimestamp": w.b64(entry.inclusion_promise), "Payload": payload},
-    }
 
 
 def test_verifies_a_bundle_of_old_cosign():

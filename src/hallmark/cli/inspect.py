@@ -7,16 +7,16 @@ from typing import Any
 
 import click
 
-from hallmark.cli.bundle_files import SUFFIX
 from hallmark.cli.options import PATH, json_option
 from hallmark.cli.output import Output
-from hallmark.client.files import read_file
-from hallmark.core.bundle import MAX_BUNDLE_BYTES, Bundle, parse_bundle
+from hallmark.client.signature_files import SUFFIX, Signatures, read_signatures
+from hallmark.core.bundle import Bundle
 from hallmark.core.checkpoint import parse_checkpoint
 from hallmark.core.dsse import IN_TOTO_PAYLOAD_TYPE, Envelope
 from hallmark.core.encoding.json_document import decode_value
 from hallmark.core.encoding.protojson import format_bytes, format_timestamp
 from hallmark.core.note import parse_note
+from hallmark.core.signature_file import FoundBundle
 from hallmark.core.statement import parse_statement
 from hallmark.core.timestamp import parse_timestamp
 from hallmark.core.transparency_log_entry import InclusionProof, TransparencyLogEntry
@@ -29,27 +29,38 @@ from hallmark.errors import HallmarkError, MalformedInput
 @click.argument("bundle", type=PATH, metavar="BUNDLE")
 @json_option
 def command(*, bundle: Path, as_json: bool) -> None:
-    """Show everything in a bundle, decoded.
+    """Show everything in a bundle, or in another file with signatures, decoded.
 
     Nothing of it is verified: hallmark verify does that.
     """
     output = Output(as_json=as_json)
-    facts = describe_bundle(_read(bundle))
+    facts = _describe(_read(bundle))
     for line in _lines(facts):
         output.line(line)
     output.note("nothing of this has been verified; hallmark verify does that")
     output.finish(file=str(bundle), **facts)
 
 
-def _read(path: Path) -> Bundle:
+def _read(path: Path) -> Signatures:
     try:
-        return parse_bundle(read_file(path, max_bytes=MAX_BUNDLE_BYTES))
+        return read_signatures(path)
     except MalformedInput as error:
         beside = path.with_name(path.name + SUFFIX)
-        hint = f"did you mean {beside}?" if beside.exists() else "is this a bundle?"
-        raise MalformedInput(
-            f"{path} is no bundle: {error.message}", code="damaged_bundle", hint=hint
-        ) from None
+        hint = f"did you mean {beside}?" if beside.exists() else error.hint
+        raise MalformedInput(error.message, code=error.code, hint=hint) from None
+
+
+def _describe(signatures: Signatures) -> dict[str, Any]:
+    """A lone bundle's facts, or those of each of several."""
+    kind, bundles = signatures.file.kind, signatures.file.bundles
+    if len(bundles) == 1:
+        return {"kind": kind, **_describe_found(bundles[0])}
+    return {"kind": kind, "bundles": [_describe_found(item) for item in bundles]}
+
+
+def _describe_found(found: FoundBundle) -> dict[str, Any]:
+    unknown = {"unknownFields": list(found.unknown_fields)} if found.unknown_fields else {}
+    return {**describe_bundle(found.bundle), **unknown}
 
 
 def describe_bundle(bundle: Bundle) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any, Final
 import click
 import msgspec
 
-from hallmark.cli.bundle_files import SUFFIX, SUFFIXES, without_bundles
 from hallmark.cli.exit_codes import exit_code_of, gravest
 from hallmark.cli.login import token_source
 from hallmark.cli.options import PATH, json_option, require_witnesses_option, trust_options
@@ -18,6 +17,7 @@ from hallmark.cli.witnesses import read_policy
 from hallmark.client.artifact import digest_file
 from hallmark.client.files import refuse_existing, write_file
 from hallmark.client.http import HttpClient
+from hallmark.client.signature_files import SUFFIX, SUFFIXES, without_signatures
 from hallmark.client.signing import Signed, Signer
 from hallmark.client.witnessed import WitnessWait
 from hallmark.core.bundle import BUNDLE_V03
@@ -120,7 +120,7 @@ def _witnesses(seconds: float | None, policy: Path | None) -> WitnessWait | None
 
 
 def _jobs(files: tuple[Path, ...], bundle: Path | None, *, recursive: bool) -> list[_Job]:
-    named = without_bundles([str(path) for path in files])
+    named = without_signatures([str(path) for path in files])
     paths = [path for name in named for path in _expand(Path(name), recursive=recursive)]
     if not paths:
         raise ConfigurationError("there is no file to sign", code="no_files", hint="the folders are empty")

@@ -1,59 +1,33 @@
 """`hallmark verify`: say who signed a file, or why nobody did."""
 
-import shlex
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
-import msgspec
+from msgspec.structs import replace
 
-from hallmark.cli.bundle_files import OLD_SUFFIX, SUFFIX, without_bundles
-from hallmark.cli.exit_codes import exit_code_of, gravest
 from hallmark.cli.options import PATH, json_option, require_witnesses_option, trust_options
-from hallmark.cli.output import CommandFailed, Output, describe_error, print_json
+from hallmark.cli.output import Output
 from hallmark.cli.trust import TrustOptions, trust_to_verify
+from hallmark.cli.verify_report import report
 from hallmark.cli.witnesses import read_policy
-from hallmark.client.artifact import Digest, digest_file, is_digest, parse_digest
-from hallmark.client.files import file_error, read_file
-from hallmark.core.bundle import MAX_BUNDLE_BYTES, Bundle, parse_bundle
+from hallmark.client.artifact import is_digest, parse_digest
+from hallmark.client.files import read_file
+from hallmark.client.signature_files import without_signatures
+from hallmark.client.trust import read_trusted_roots
+from hallmark.client.verifying import FileVerifier, Item, Signer
 from hallmark.core.keys import PublicKey, parse_public_key_pem
 from hallmark.core.trusted_root import TrustedRoot
-from hallmark.errors import (
-    ConfigurationError,
-    HallmarkError,
-    InvalidSignature,
-    MalformedInput,
-    SignatureNotFound,
-    UntrustedIdentity,
-)
-from hallmark.policy.identity import Identity, IdentityPattern, unsafe_any_identity
-from hallmark.verify.verifier import (
-    Artifact,
-    IdentityPolicy,
-    Thresholds,
-    Verified,
-    Verifier,
-    required_hash,
-)
+from hallmark.errors import ConfigurationError, MalformedInput
+from hallmark.policy.identity import Identity, IdentityPattern
+from hallmark.verify.thresholds import thresholds_of
+from hallmark.verify.verifier import CheckpointPolicy, IdentityPolicy, Verifier
 
 _MAX_KEY_BYTES: Final = 64 << 10
-_MAX_MESSAGE_BYTES: Final = 64 << 20
-
-
-class _Signer(msgspec.Struct, frozen=True, kw_only=True):
-    """Who must have signed: an identity policy or a key; neither shows who did, and fails."""
-
-    policy: IdentityPolicy | None
-    key: PublicKey | None
-
-
-class _Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to verify: a file or a digest, and where its bundle is."""
-
-    name: str
-    path: Path | None
-    digest: Digest | None
-    bundle: Path
+_MAX_CHAIN_BYTES: Final = 256 << 10
+_COUNT: Final = click.IntRange(0, 32)
+_TIMES: Final = click.IntRange(1, 32)  # without any time, nothing says that the certificate was valid
 
 
 @click.command("verify")
@@ -62,10 +36,15 @@ class _Item(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--issuer", metavar="URL", help="The OIDC issuer that must vouch for the identity.")
 @click.option("--identity-regexp", metavar="REGEXP", help="A pattern the whole identity must match.")
 @click.option("--issuer-regexp", metavar="REGEXP", help="A pattern the whole issuer must match.")
+@click.option("--no-issuer", is_flag=True, help="The certificate must name no issuer: its CA alone vouches.")
 @click.option("--key", type=PATH, metavar="PEM", help="The public key that must have signed, for bare keys.")
-@click.option("--bundle", type=PATH, metavar="BUNDLE", help="The bundle. Default: FILE.sigstore.json.")
+@click.option("--certificate-chain", type=PATH, metavar="PEM", help="The root of your own CA, and more.")
+@click.option("--bundle", type=PATH, metavar="BUNDLE", help="The signatures. Default: FILE.sigstore.json.")
 @click.option("--digest", metavar="sha256:HEX", help="Verify a digest in place of a file; needs --bundle.")
 @click.option("--allow-unlogged", is_flag=True, help="With --key: the signature need not be in a log.")
+@click.option("--require-logs", type=_COUNT, metavar="N", help="How many signature logs must have the entry.")
+@click.option("--require-scts", type=_COUNT, metavar="N", help="How many CT logs must have the certificate.")
+@click.option("--require-times", type=_TIMES, metavar="N", help="How many sources must say when it was.")
 @require_witnesses_option
 @trust_options
 @json_option
@@ -76,62 +55,78 @@ def command(
     issuer: str | None,
     identity_regexp: str | None,
     issuer_regexp: str | None,
+    no_issuer: bool,
     key: Path | None,
+    certificate_chain: Path | None,
     bundle: Path | None,
     digest: str | None,
     allow_unlogged: bool,
+    require_logs: int | None,
+    require_scts: int | None,
+    require_times: int | None,
     require_witnesses: Path | None,
     instance: str,
     trusted_root: Path | None,
     trust_config: Path | None,
     as_json: bool,
 ) -> None:
-    """Verify files (or sha256:HEX digests) against their bundles, offline.
+    """Verify files (or sha256:HEX digests) against their signatures, offline.
 
-    Without an identity to expect, the verified facts are shown with the command that pins them, and the exit
-    code is 4: a signature by somebody you did not name proves nothing.
+    One signature of each kind of evidence that the instance has is demanded: a log entry, a time, an SCT.
+    Of a file with several signatures, one that holds is enough. Without an identity to expect, the verified
+    facts are shown with the command that pins them, and the exit code is 4: a signature by somebody you did
+    not name proves nothing.
     """
     output = Output(as_json=as_json)
-    signer = _Signer(
-        policy=_policy(identity, issuer, identity_regexp, issuer_regexp),
+    policy = _policy((identity, identity_regexp), (issuer, issuer_regexp), no_issuer=no_issuer)
+    signer = Signer(
+        policy=policy,
         key=_read_key(key) if key else None,
+        chain=_read_chain(certificate_chain) if certificate_chain else (),
     )
     _check_signer(signer, allow_unlogged=allow_unlogged)
-    if allow_unlogged and require_witnesses is not None:
+    if allow_unlogged and (require_witnesses is not None or require_logs):
         raise ConfigurationError(
-            "witnesses sign a log's checkpoint, and --allow-unlogged asks for no log",
+            "--allow-unlogged asks for no log, and another option asks for one",
             code="usage",
             hint="leave one of them out",
         )
     items = _items(files, digest, bundle)
     options = TrustOptions(instance=instance, trusted_root=trusted_root, trust_config=trust_config)
-    verifier = _verifier(options, require_witnesses, allow_unlogged=allow_unlogged)
-    _report(output, [_verify_item(item, verifier, signer, options) for item in items])
+    roots = _roots(options, required=not (allow_unlogged or certificate_chain))
+    logs = 0 if allow_unlogged else require_logs
+    counts = {"tlog": logs, "scts": require_scts, "timestamps": require_times}
+    verifiers = _verifiers(roots, counts, _witnesses(require_witnesses))
+    verifier = FileVerifier(verifiers=verifiers, signer=signer, now=datetime.now(UTC))
+    outcomes = [verifier.verify(item) for item in items]
+    named = signer.policy is not None or signer.key is not None
+    report(output, outcomes, named=named, against=_against(options, certificate_chain))
 
 
 def _policy(
-    identity: str | None, issuer: str | None, identity_regexp: str | None, issuer_regexp: str | None
+    identity: tuple[str | None, str | None], issuer: tuple[str | None, str | None], *, no_issuer: bool
 ) -> IdentityPolicy | None:
-    """Exact values and patterns may be mixed; an identity without its issuer names nobody."""
-    if (identity and identity_regexp) or (issuer and issuer_regexp):
+    """Read a value or a pattern for each; an identity without its issuer names nobody."""
+    if all(identity) or all(issuer) or (no_issuer and any(issuer)):
         raise ConfigurationError("a value and a pattern for the same thing", code="usage", hint="give one")
-    wanted = (identity or identity_regexp, issuer or issuer_regexp)
-    if not any(wanted):
+    named, vouched = any(identity), any(issuer) or no_issuer
+    if not named and not vouched:
         return None
-    if not all(wanted):
+    if not named or not vouched:
         raise ConfigurationError(
             "an identity needs its issuer, and an issuer its identity",
             code="usage",
             hint="pass --identity and --issuer; hallmark verify without both shows who signed",
         )
-    if identity and issuer:
-        return Identity(identity=identity, oidc_issuer=issuer)
+    exact_identity, exact_issuer = identity[0], "" if no_issuer else issuer[0]
+    if exact_identity and exact_issuer is not None:
+        return Identity(identity=exact_identity, oidc_issuer=exact_issuer)
 
     import re
 
     return IdentityPattern(
-        identity=identity_regexp or re.escape(identity or ""),
-        oidc_issuer=issuer_regexp or re.escape(issuer or ""),
+        identity=identity[1] or re.escape(exact_identity or ""),
+        oidc_issuer=issuer[1] or re.escape(exact_issuer or ""),
     )
 
 
@@ -144,8 +139,19 @@ def _read_key(path: Path) -> PublicKey:
         ) from None
 
 
-def _check_signer(signer: _Signer, *, allow_unlogged: bool) -> None:
-    if signer.policy is not None and signer.key is not None:
+def _read_chain(path: Path) -> tuple[bytes, ...]:
+    from hallmark.core.x509.own_certificate import parse_own_chain
+
+    try:
+        return parse_own_chain(read_file(path, max_bytes=_MAX_CHAIN_BYTES))
+    except MalformedInput as error:
+        raise ConfigurationError(
+            f"{path}: {error.message}", code=error.code, hint="name a PEM file with the CA's root certificate"
+        ) from None
+
+
+def _check_signer(signer: Signer, *, allow_unlogged: bool) -> None:
+    if signer.key is not None and (signer.policy is not None or signer.chain):
         raise ConfigurationError("a key and an identity", code="usage", hint="name one of them")
     if allow_unlogged and signer.key is None:
         raise ConfigurationError(
@@ -153,7 +159,7 @@ def _check_signer(signer: _Signer, *, allow_unlogged: bool) -> None:
         )
 
 
-def _items(files: tuple[str, ...], digest: str | None, bundle: Path | None) -> list[_Item]:
+def _items(files: tuple[str, ...], digest: str | None, bundle: Path | None) -> list[Item]:
     names = [*files, *([digest] if digest else [])]
     if not names:
         raise ConfigurationError("nothing to verify", code="usage", hint="name a file, or pass --digest")
@@ -162,192 +168,62 @@ def _items(files: tuple[str, ...], digest: str | None, bundle: Path | None) -> l
             f"one bundle for {len(names)} files", code="usage", hint="verify them one at a time"
         )
     return [
-        _item(name, bundle, as_digest=name == digest or is_digest(name)) for name in without_bundles(names)
+        _item(name, bundle, as_digest=name == digest or is_digest(name)) for name in without_signatures(names)
     ]
 
 
-def _item(name: str, bundle: Path | None, *, as_digest: bool) -> _Item:
-    if as_digest:
-        if bundle is None:
-            raise ConfigurationError(
-                f"no bundle for {name[:80]}", code="usage", hint="pass --bundle with a digest"
-            )
-        return _Item(name=name, path=None, digest=parse_digest(name), bundle=bundle)
-    path = Path(name)
-    return _Item(name=name, path=path, digest=None, bundle=bundle or Path(name + SUFFIX))
+def _item(name: str, bundle: Path | None, *, as_digest: bool) -> Item:
+    if not as_digest:
+        return Item(name=name, path=Path(name), bundle=bundle)
+    if bundle is None:
+        raise ConfigurationError(
+            f"no bundle for {name[:80]}", code="usage", hint="pass --bundle with a digest"
+        )
+    return Item(name=name, path=None, digest=parse_digest(name), bundle=bundle)
 
 
-def _verifier(options: TrustOptions, require_witnesses: Path | None, *, allow_unlogged: bool) -> Verifier:
-    """Without the demand for a log there is nothing to trust but the key, so no trusted root is needed."""
-    if allow_unlogged:
-        return Verifier(TrustedRoot(), Thresholds(tlog=0))
-    if require_witnesses is None:
-        return Verifier(trust_to_verify(options))
+def _against(options: TrustOptions, certificate_chain: Path | None) -> list[str]:
+    """The options of this command that say what to trust, to be repeated."""
+    given = (
+        ("--instance", options.instance),
+        ("--trusted-root", options.trusted_root),
+        ("--trust-config", options.trust_config),
+        ("--certificate-chain", certificate_chain),
+    )
+    return [word for name, value in given if value for word in (name, str(value))]
+
+
+def _roots(options: TrustOptions, *, required: bool) -> tuple[TrustedRoot, ...]:
+    """The trusted roots to verify against; where a key or a CA is trusted, none need be named."""
+    if options.trusted_root is not None:
+        return read_trusted_roots(options.trusted_root)
+    if not required and not options.instance and options.trust_config is None:
+        return (TrustedRoot(),)
+    return (trust_to_verify(options),)
+
+
+def _witnesses(policy: Path | None) -> CheckpointPolicy | None:
+    if policy is None:
+        return None
 
     from hallmark.verify.witnesses import RequiredWitnesses
 
-    return Verifier(trust_to_verify(options), checkpoints=RequiredWitnesses(read_policy(require_witnesses)))
+    return RequiredWitnesses(read_policy(policy))
 
 
-class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one item: what was verified, the error, or both where nobody said whom to trust."""
-
-    item: _Item
-    verified: Verified | None = None
-    error: HallmarkError | None = None
-    pinned: str = ""
-
-
-def _verify_item(item: _Item, verifier: Verifier, signer: _Signer, options: TrustOptions) -> _Outcome:
-    try:
-        verified = _verify(item, verifier, signer)
-    except HallmarkError as error:
-        return _Outcome(item=item, error=error)
-    except OSError as error:  # a name too long, a folder that may not be entered
-        return _Outcome(item=item, error=file_error(error, Path(item.name), doing="read"))
-    if signer.policy is not None or signer.key is not None:
-        return _Outcome(item=item, verified=verified)
-    pinned = _pinned_command(item, verified, options)
-    unnamed = UntrustedIdentity(
-        "valid, but you have not said whom you trust",
-        code="no_identity_named",
-        hint=f"if you trust this signer: {pinned}",
-    )
-    return _Outcome(item=item, verified=verified, error=unnamed, pinned=pinned)
-
-
-def _verify(item: _Item, verifier: Verifier, signer: _Signer) -> Verified:
-    if item.path is not None:
-        _check_file(item.path)
-    bundle = _read_bundle(item)
-    artifact = _artifact(item, bundle, signer.key)
-    try:
-        if signer.key is not None:
-            return verifier.verify_with_key(bundle, artifact, signer.key)
-        return verifier.verify(bundle, artifact, signer.policy or unsafe_any_identity)
-    except InvalidSignature as error:
-        raise _explain(error, item) from None
-
-
-def _explain(error: InvalidSignature, item: _Item) -> InvalidSignature:
-    if error.code != "wrong_artifact" or error.hint:
-        return error
-    hint = f"the file has changed since it was signed, or {item.bundle} belongs to another file"
-    return InvalidSignature(error.message, code=error.code, hint=hint)
-
-
-def _check_file(path: Path) -> None:
-    """Looked at first: a missing file is not a missing signature."""
-    if not path.exists():
-        raise ConfigurationError(f"{path} does not exist", code="file_not_found", hint="check the path")
-    if path.is_dir():
-        raise ConfigurationError(f"{path} is a directory", code="is_a_directory", hint="name the files in it")
-
-
-def _read_bundle(item: _Item) -> Bundle:
-    path = _find_bundle(item)
-    try:
-        return parse_bundle(read_file(path, max_bytes=MAX_BUNDLE_BYTES))
-    except MalformedInput as error:
-        raise MalformedInput(
-            f"the bundle {path} is damaged: {error.message}",
-            code="damaged_bundle",
-            hint="get the bundle again from whoever signed the file",
-        ) from None
-
-
-def _find_bundle(item: _Item) -> Path:
-    """The named bundle, else the first that stands beside the file under a known name."""
-    places = [item.bundle]
-    if item.path is not None and str(item.bundle) == item.name + SUFFIX:
-        places.append(Path(item.name + OLD_SUFFIX))
-    found = next((place for place in places if place.exists()), None)
-    if found is None:
-        raise SignatureNotFound(
-            f"no bundle at {item.bundle}", hint="pass --bundle FILE, or sign it with hallmark sign"
-        )
-    return found
-
-
-def _artifact(item: _Item, bundle: Bundle, key: PublicKey | None) -> Artifact:
-    if bundle.certificate is None and key is None:
+def _verifiers(
+    roots: tuple[TrustedRoot, ...], counts: dict[str, int | None], witnesses: CheckpointPolicy | None
+) -> tuple[Verifier, ...]:
+    """Demand of each instance what it has, or what the command says."""
+    named = {name: count for name, count in counts.items() if count is not None}
+    thresholds = [replace(thresholds_of(root), **named) for root in roots]
+    if witnesses is not None and any(item.tlog < 1 for item in thresholds):
         raise ConfigurationError(
-            f"{item.bundle} is signed with a bare key",
-            code="key_needed",
-            hint="pass the public key with --key",
+            "witnesses sign a log's checkpoint, and the trusted root names no log",
+            code="usage",
+            hint="leave --require-witnesses out, or name a trusted root with a log",
         )
-    hash_algorithm = required_hash(bundle, key)
-    if item.digest is not None:
-        return Artifact(hash_algorithm=item.digest.hash_algorithm, digest=item.digest.value)
-    path = item.path or Path(item.name)
-    digest = digest_file(path, hash_algorithm)
-    message = None
-    if key is not None and not key.algorithm.prehash and bundle.envelope is None:
-        message = read_file(path, max_bytes=_MAX_MESSAGE_BYTES)  # Ed25519 signs messages, not digests
-    return Artifact(hash_algorithm=hash_algorithm, digest=digest.value, message=message)
-
-
-def _pinned_command(item: _Item, verified: Verified, options: TrustOptions) -> str:
-    """The very same command, with the signer that was found pinned."""
-    words = ["hallmark", "verify", item.name]
-    words += ["--identity", verified.identity, "--issuer", verified.oidc_issuer]
-    if item.path is None or str(item.bundle) != item.name + SUFFIX:
-        words += ["--bundle", str(item.bundle)]
-    if options.instance:
-        words += ["--instance", options.instance]
-    if options.trusted_root is not None:
-        words += ["--trusted-root", str(options.trusted_root)]
-    if options.trust_config is not None:
-        words += ["--trust-config", str(options.trust_config)]
-    return shlex.join(words)
-
-
-def _report(output: Output, outcomes: list[_Outcome]) -> None:
-    codes = [exit_code_of(outcome.error) for outcome in outcomes if outcome.error is not None]
-    for outcome in outcomes:
-        _print(output, outcome)
-    results = [_to_json(outcome) for outcome in outcomes]
-    if not codes:
-        output.finish(results=results)
-        return
-    if output.as_json:
-        first = next(outcome.error for outcome in outcomes if outcome.error is not None)
-        print_json({"ok": False, "error": describe_error(first), "results": results})
-    raise CommandFailed(gravest(codes))
-
-
-def _print(output: Output, outcome: _Outcome) -> None:
-    if outcome.verified is not None:
-        text = f"{outcome.item.name}: {_summary(outcome.verified)}"
-        if outcome.error is None:
-            output.line(text, good="verified")
-        else:
-            output.line(f"valid {text}")
-    if outcome.error is not None:
-        output.error(outcome.error, about=outcome.item.name)
-
-
-def _summary(verified: Verified) -> str:
-    signer = f"{verified.identity} (issuer {verified.oidc_issuer})" if verified.identity else "the key"
-    parts = [f"signed by {signer}"]
-    if verified.times:
-        parts.append(f"at {verified.times[0].time:%Y-%m-%d %H:%M:%S} UTC")
-    parts += [f"log entry {entry.log_index} of {entry.origin}" for entry in verified.entries[:1]]
-    parts += [
-        f"witnessed by {', '.join(entry.witnesses)}" for entry in verified.entries[:1] if entry.witnesses
-    ]
-    if verified.statement is not None:
-        parts.append(f"statement {verified.statement.predicate_type}")
-    return ", ".join(parts)
-
-
-def _to_json(outcome: _Outcome) -> dict[str, Any]:
-    facts: dict[str, Any] = {"file": outcome.item.name, "bundle": str(outcome.item.bundle)}
-    facts["ok"] = outcome.error is None
-    if outcome.verified is not None:
-        facts.update(outcome.verified.to_dict())
-    if outcome.error is not None:
-        facts["error"] = describe_error(outcome.error)
-    if outcome.pinned:
-        facts["pinnedCommand"] = outcome.pinned
-    return facts
+    return tuple(
+        Verifier(root, demanded, checkpoints=witnesses)
+        for root, demanded in zip(roots, thresholds, strict=True)
+    )

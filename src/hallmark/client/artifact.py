@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -46,20 +47,26 @@ def is_digest(text: str) -> bool:
 
 
 def digest_file(path: Path, hash_algorithm: HashAlgorithm = SHA2_256) -> Digest:
-    """Hash a file, in constant memory whatever its size; raises `ConfigurationError`.
+    """Hash a file; see `digest_file_with`."""
+    return digest_file_with(path, (hash_algorithm,))[0]
+
+
+def digest_file_with(path: Path, hash_algorithms: Sequence[HashAlgorithm]) -> tuple[Digest, ...]:
+    """Hash a file with several hash functions at once, in constant memory whatever its size.
 
     A directory or a device is refused, and so is a file that changes while it is read: no signature should
-    stand for bytes that were never together.
+    stand for bytes that were never together. Raises `ConfigurationError`.
     """
     try:
         before = path.stat()
         if not stat.S_ISREG(before.st_mode):
             raise _no_file(path, before.st_mode)
-        hasher = hashlib.new(hash_algorithm.name)
+        hashers = [hashlib.new(item.name) for item in hash_algorithms]
         buffer = memoryview(bytearray(_CHUNK))
         with path.open("rb", buffering=0) as file:
             while count := file.readinto(buffer):
-                hasher.update(buffer[:count])
+                for hasher in hashers:
+                    hasher.update(buffer[:count])
         after = path.stat()
     except OSError as error:
         raise file_error(error, path, doing="read") from None
@@ -67,7 +74,7 @@ def digest_file(path: Path, hash_algorithm: HashAlgorithm = SHA2_256) -> Digest:
         raise ConfigurationError(
             f"{path} changed while it was read", code="file_changed", hint="run the command again"
         )
-    return Digest(hash_algorithm, hasher.digest())
+    return tuple(Digest(item, hasher.digest()) for item, hasher in zip(hash_algorithms, hashers, strict=True))
 
 
 def _no_file(path: Path, mode: int) -> ConfigurationError:

@@ -22,7 +22,12 @@ from hallmark.core.signing_config import (
     parse_client_trust_config,
     parse_signing_config,
 )
-from hallmark.core.trusted_root import MAX_TRUSTED_ROOT_BYTES, TrustedRoot, parse_trusted_root
+from hallmark.core.trusted_root import (
+    MAX_TRUSTED_ROOT_BYTES,
+    TrustedRoot,
+    parse_trusted_root,
+    parse_trusted_roots,
+)
 from hallmark.errors import ConfigurationError, MalformedInput, TrustError
 
 _MAX_INSTANCE_BYTES: Final = 64 << 10
@@ -99,6 +104,14 @@ def read_trusted_root(path: Path) -> TrustedRoot:
     """Read a trusted root from a file; raises `TrustError`, so that it is told from a damaged bundle."""
     try:
         return parse_trusted_root(_read(path, MAX_TRUSTED_ROOT_BYTES))
+    except MalformedInput as error:
+        raise _damaged(path, error) from None
+
+
+def read_trusted_roots(path: Path) -> tuple[TrustedRoot, ...]:
+    """Read every trusted root of a file, see `parse_trusted_roots`; raises `TrustError`."""
+    try:
+        return parse_trusted_roots(_read(path, MAX_TRUSTED_ROOT_BYTES))
     except MalformedInput as error:
         raise _damaged(path, error) from None
 

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from hallmark.core.bundle import MAX_BUNDLE_BYTES, MEDIA_TYPES, Bundle, parse_bundle
+from hallmark.core.bundle import MAX_BUNDLE_BYTES, MEDIA_TYPES, Bundle, parse_bundle, unknown_bundle_fields
 from hallmark.core.encoding.json_document import decode_document
 from hallmark.core.foreign_signatures import (
     parse_cosign_bundle,
@@ -32,10 +32,19 @@ Parts = dict[str, msgspec.Raw]
 
 
 class FoundBundle(msgspec.Struct, frozen=True):
-    """A bundle and where in its file it stands: `bundle 2 of 3`, or nothing where it is the only one."""
+    """A bundle, where in its file it stands (`bundle 2 of 3`, empty for the only one), and its JSON.
+
+    `text` is empty where the file has another form than that of a Sigstore bundle.
+    """
 
     bundle: Bundle
     place: str = ""
+    text: bytes = b""
+
+    @property
+    def unknown_fields(self) -> tuple[str, ...]:
+        """Name the fields that were skipped, by their paths."""
+        return unknown_bundle_fields(self.text) if self.text else ()
 
 
 class SignatureFile(msgspec.Struct, frozen=True):
@@ -87,11 +96,12 @@ def parse_signature_file(data: bytes) -> SignatureFile:
     return SignatureFile(kind, _with_places(bundles))
 
 
-def _with_places(bundles: list[Bundle]) -> tuple[FoundBundle, ...]:
+def _with_places(bundles: list[FoundBundle]) -> tuple[FoundBundle, ...]:
     if len(bundles) == 1:
-        return (FoundBundle(bundles[0]),)
+        return tuple(bundles)
     return tuple(
-        FoundBundle(bundle, f"bundle {number} of {len(bundles)}") for number, bundle in enumerate(bundles, 1)
+        msgspec.structs.replace(found, place=f"bundle {number} of {len(bundles)}")
+        for number, found in enumerate(bundles, 1)
     )
 
 
@@ -108,7 +118,7 @@ def _split(data: bytes) -> list[bytes]:
     return [text]
 
 
-def _read(document: bytes) -> tuple[str, list[Bundle]]:
+def _read(document: bytes) -> tuple[str, list[FoundBundle]]:
     """Read the bundles of one JSON object, and say what it is."""
     parts = decode_document(_PARTS, document, what="the file", max_bytes=MAX_BUNDLE_BYTES)
     media_type = _text(parts, "mediaType") or _text(parts, "media_type")
@@ -117,7 +127,7 @@ def _read(document: bytes) -> tuple[str, list[Bundle]]:
         "messageSignature",
         "dsseEnvelope",
     }:
-        return "a Sigstore bundle", [parse_bundle(document)]
+        return "a Sigstore bundle", [_bundle(document)]
     if media_type:
         raise _not_a_signature(f"a document of media type {media_type[:100]!r}")
     for names, kind, parse in _FORMS:
@@ -126,17 +136,25 @@ def _read(document: bytes) -> tuple[str, list[Bundle]]:
     raise _not_a_signature(_name_object(parts))
 
 
-def _npm(document: bytes) -> list[Bundle]:
+def _bundle(document: bytes) -> FoundBundle:
+    return FoundBundle(parse_bundle(document), text=document)
+
+
+def _envelope(document: bytes) -> list[FoundBundle]:
+    return [FoundBundle(item) for item in parse_envelope_bundles(document)]
+
+
+def _npm(document: bytes) -> list[FoundBundle]:
     found = decode_document(_ATTESTATIONS, document, what="the attestations", max_bytes=MAX_BUNDLE_BYTES)
     _check_count(len(found.attestations))
-    return [parse_bundle(bytes(item.bundle)) for item in found.attestations]
+    return [_bundle(bytes(item.bundle)) for item in found.attestations]
 
 
-def _provenance(document: bytes) -> list[Bundle]:
+def _provenance(document: bytes) -> list[FoundBundle]:
     found = decode_document(_PROVENANCE, document, what="the provenance", max_bytes=MAX_BUNDLE_BYTES)
     items = [item for group in found.attestation_bundles for item in group.attestations]
     _check_count(len(items))
-    return [parse_pep740_attestation(bytes(item)) for item in items]
+    return [FoundBundle(parse_pep740_attestation(bytes(item))) for item in items]
 
 
 def _check_count(count: int) -> None:
@@ -144,20 +162,20 @@ def _check_count(count: int) -> None:
         raise MalformedInput(f"the file holds more than {MAX_BUNDLES} signatures", code="too_large")
 
 
-_FORMS: Final[tuple[tuple[frozenset[str], str, Callable[[bytes], list[Bundle]]], ...]] = (
+_FORMS: Final[tuple[tuple[frozenset[str], str, Callable[[bytes], list[FoundBundle]]], ...]] = (
     (frozenset({"attestations"}), "attestations of a package registry", _npm),
     (frozenset({"attestation_bundles"}), "a PEP 740 provenance", _provenance),
     (
         frozenset({"envelope", "verification_material"}),
         "a PEP 740 attestation",
-        lambda document: [parse_pep740_attestation(document)],
+        lambda document: [FoundBundle(parse_pep740_attestation(document))],
     ),
     (
         frozenset({"base64Signature"}),
         "a bundle of cosign 1 or 2",
-        lambda document: [parse_cosign_bundle(document)],
+        lambda document: [FoundBundle(parse_cosign_bundle(document))],
     ),
-    (frozenset({"payload", "payloadType", "signatures"}), "a DSSE envelope", parse_envelope_bundles),
+    (frozenset({"payload", "payloadType", "signatures"}), "a DSSE envelope", _envelope),
 )
 
 

@@ -26,6 +26,7 @@ MEDIA_TYPES: Final = (
 )
 MAX_TRUSTED_ROOT_BYTES: Final = 4 * 1024 * 1024
 MAX_INSTANCES: Final = 256
+MAX_ROOTS: Final = 16
 MAX_CHAIN: Final = 10
 
 _SHA256_NAMES: Final = ("", "SHA2_256")
@@ -142,6 +143,17 @@ def parse_trusted_root(data: bytes) -> TrustedRoot:
         TrustedRootMessage, data, what="the trusted root", max_bytes=MAX_TRUSTED_ROOT_BYTES
     )
     return trusted_root_from_message(found)
+
+
+def parse_trusted_roots(data: bytes) -> tuple[TrustedRoot, ...]:
+    """Read a file with one trusted root, or with several as JSON lines; raises `MalformedInput`."""
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    several = len(lines) > 1 and all(line.strip()[-1:] == b"}" and line[:1] == b"{" for line in lines)
+    if not several:
+        return (parse_trusted_root(data),)
+    if len(lines) > MAX_ROOTS:
+        raise MalformedInput(f"the file holds more than {MAX_ROOTS} trusted roots", code="too_large")
+    return tuple(map(parse_trusted_root, lines))
 
 
 def trusted_root_from_message(found: TrustedRootMessage) -> TrustedRoot:
