@@ -232,7 +232,8 @@ class TestSigning:
 
     def test_services_that_lie_are_caught_before_anybody_gets_a_bundle(self, trust, token):
         """A trusted root of another instance stands for services that do not do what they should."""
-        stranger = msgspec.structs.replace(trust.trusted_root, ctlogs=())
+        other = msgspec.structs.replace(trust.trusted_root.ctlogs[0], log_id=bytes(32))
+        stranger = msgspec.structs.replace(trust.trusted_root, ctlogs=(other,))
         with (
             Signer(
                 ClientTrustConfig(stranger, trust.signing_config),

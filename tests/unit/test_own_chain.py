@@ -158,7 +158,9 @@ def test_a_bare_key_leads_to_no_ca():
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"no pem", pem(BETWEEN), pem(ROOT) * (MAX_CHAIN + 1), pem(ROOT) + b" " * MAX_CHAIN_BYTES]
+    "text",
+    [b"", b"no pem", pem(BETWEEN), pem(ROOT) * (MAX_CHAIN + 1), pem(ROOT) + b" " * MAX_CHAIN_BYTES],
+    ids=range(5),
 )
 def test_refuses_what_is_not_a_chain_with_a_root(text):
     with pytest.raises(MalformedInput):

@@ -143,7 +143,9 @@ def envelope(*signatures: dict[str, object]) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    "field", [{"cert": pem(ATTESTED.certificate).decode()}, {"certificate": w.b64(pem(ATTESTED.certificate))}]
+    "field",
+    [{"cert": pem(ATTESTED.certificate).decode()}, {"certificate": w.b64(pem(ATTESTED.certificate))}],
+    ids=["cert", "certificate"],
 )
 def test_reads_an_envelope_with_the_certificate_beside_the_signature(field):
     (found,) = bundles(envelope({"sig": w.b64(ATTESTED.signature), **field}))
@@ -167,7 +169,9 @@ def test_refuses_an_envelope_without_or_with_too_many_signatures():
 
 
 @pytest.mark.parametrize(
-    "signature", [w.sign("p256-bare", w.MESSAGE), w.b64(w.sign("p256-bare", w.MESSAGE)).encode() + b"\n"]
+    "signature",
+    [w.sign("p256-bare", w.MESSAGE), w.b64(w.sign("p256-bare", w.MESSAGE)).encode() + b"\n"],
+    ids=["der", "base64"],
 )
 def test_verifies_a_detached_signature_with_its_key(signature):
     found = parse_detached_signature(signature)
@@ -175,7 +179,9 @@ def test_verifies_a_detached_signature_with_its_key(signature):
     assert verifier.verify_with_key(found, Artifact.from_bytes(w.MESSAGE), w.public_key("p256-bare"))
 
 
-@pytest.mark.parametrize("certificate", [pem(LONE.certificate), w.b64(pem(LONE.certificate)).encode()])
+@pytest.mark.parametrize(
+    "certificate", [pem(LONE.certificate), w.b64(pem(LONE.certificate)).encode()], ids=["pem", "base64"]
+)
 def test_reads_the_certificate_beside_a_detached_signature(certificate):
     assert (
         parse_detached_signature(w.b64(LONE.signature).encode(), certificate).certificate == LONE.certificate
@@ -207,6 +213,7 @@ def test_refuses_a_detached_signature_that_is_none():
         ({}, "no fields"),
         ({"attestations": []}, "without any signature"),
     ],
+    ids=range(12),  # the values hold fresh signatures, and processes must agree on the names of tests
 )
 def test_names_what_is_not_a_signature(value, name):
     assert name in refused(value)

@@ -12,12 +12,12 @@ Nothing here is verified. What is not a signature is named for what it is.
 import base64
 import binascii
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from hallmark.core.bundle import MAX_BUNDLE_BYTES, MEDIA_TYPES, Bundle, parse_bundle, unknown_bundle_fields
-from hallmark.core.encoding.json_document import decode_document
+from hallmark.core.encoding.json_document import decode_members, decode_value
 from hallmark.core.foreign_signatures import (
     parse_cosign_bundle,
     parse_envelope_bundles,
@@ -29,6 +29,7 @@ MAX_BUNDLES: Final = 256
 _HINT: Final = "pass the file that holds the signature with --bundle"
 
 Parts = dict[str, msgspec.Raw]
+T = TypeVar("T")
 
 
 class FoundBundle(msgspec.Struct, frozen=True):
@@ -70,8 +71,6 @@ class _Provenance(msgspec.Struct, frozen=True):
     attestation_bundles: tuple[_AttestationBundle, ...]
 
 
-_PARTS: Final = msgspec.json.Decoder(Parts)
-_TEXT: Final = msgspec.json.Decoder(str)
 _ATTESTATIONS: Final = msgspec.json.Decoder(_Attestations)
 _PROVENANCE: Final = msgspec.json.Decoder(_Provenance)
 
@@ -120,7 +119,7 @@ def _split(data: bytes) -> list[bytes]:
 
 def _read(document: bytes) -> tuple[str, list[FoundBundle]]:
     """Read the bundles of one JSON object, and say what it is."""
-    parts = decode_document(_PARTS, document, what="the file", max_bytes=MAX_BUNDLE_BYTES)
+    parts = decode_members(document, what="the file", max_bytes=MAX_BUNDLE_BYTES)
     media_type = _text(parts, "mediaType") or _text(parts, "media_type")
     if media_type in MEDIA_TYPES or parts.keys() & {
         "verificationMaterial",
@@ -145,16 +144,24 @@ def _envelope(document: bytes) -> list[FoundBundle]:
 
 
 def _npm(document: bytes) -> list[FoundBundle]:
-    found = decode_document(_ATTESTATIONS, document, what="the attestations", max_bytes=MAX_BUNDLE_BYTES)
+    found = _split_members(_ATTESTATIONS, document)
     _check_count(len(found.attestations))
     return [_bundle(bytes(item.bundle)) for item in found.attestations]
 
 
 def _provenance(document: bytes) -> list[FoundBundle]:
-    found = decode_document(_PROVENANCE, document, what="the provenance", max_bytes=MAX_BUNDLE_BYTES)
+    found = _split_members(_PROVENANCE, document)
     items = [item for group in found.attestation_bundles for item in group.attestations]
     _check_count(len(items))
     return [FoundBundle(parse_pep740_attestation(bytes(item))) for item in items]
+
+
+def _split_members(decoder: msgspec.json.Decoder[T], document: bytes) -> T:
+    """Find the bundles in a document as text; each is checked when it is read."""
+    try:
+        return decoder.decode(document)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedInput(f"the file does not parse: {error}") from None
 
 
 def _check_count(count: int) -> None:
@@ -183,7 +190,8 @@ def _text(parts: Parts, name: str) -> str:
     raw = parts.get(name)
     if raw is None or bytes(raw)[:1] != b'"':
         return ""
-    return decode_document(_TEXT, bytes(raw), what=name, max_bytes=MAX_BUNDLE_BYTES)
+    found = decode_value(bytes(raw), what=name, max_bytes=MAX_BUNDLE_BYTES)
+    return found if isinstance(found, str) else ""
 
 
 def _name_object(parts: Parts) -> str:
