@@ -124,6 +124,7 @@ def test_a_sha1_digest_vouches_for_no_file(world):
     with pytest.raises(InvalidSignature, match="only sha1 digests") as caught:
         verify(world, bundle)
     assert caught.value.code == "wrong_artifact"
+    assert "SHA-256" in caught.value.hint
 
 
 def test_refuses_a_statement_about_another_artifact(world):

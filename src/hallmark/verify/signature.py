@@ -196,10 +196,12 @@ def _statement_about(envelope: Envelope, artifact: Artifact) -> SignedArtifact:
         strongest = next((item for item in named if item in digests), None)
         if strongest is not None and named[strongest] == digests[strongest].hex():
             return SignedArtifact(hash_algorithm=strongest, digest=digests[strongest], statement=statement)
+    wanted = f"{artifact.hash_algorithm.name} digest {artifact.digest.hex()}"
+    weak = _only_weak_digests(statement)
     raise InvalidSignature(
-        f"the statement is not about an artifact with {artifact.hash_algorithm.name} digest "
-        f"{artifact.digest.hex()}{_only_weak_digests(statement)}",
+        f"the statement is not about an artifact with {wanted}{weak}",
         code="wrong_artifact",
+        hint="ask the publisher for an attestation with a SHA-256 digest of the file" if weak else "",
     )
 
 
