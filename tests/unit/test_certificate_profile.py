@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import oid
 from tests.support.small_ca import ISSUER, NOW, der, rsa_key, spki
 
@@ -21,7 +22,13 @@ from hallmark.core.x509.oids import PRECERTIFICATE_POISON, SCT_LIST
 from hallmark.core.x509.profile import IssuancePlan, plan_issuance
 from hallmark.core.x509.sct import Sct, leaf_index_extension, merkle_tree_leaf, parse_sct_list
 from hallmark.core.x509.tbs import remove_poison
-from hallmark.errors import ConfigurationError, InvalidCertificate, MalformedInput, PolicyViolation
+from hallmark.errors import (
+    ConfigurationError,
+    InvalidCertificate,
+    InvalidSignature,
+    MalformedInput,
+    PolicyViolation,
+)
 
 ROOT_KEY = ec.generate_private_key(ec.SECP384R1())
 ISSUING_KEY = ec.generate_private_key(ec.SECP256R1())
@@ -192,6 +199,53 @@ def test_refuses_to_outlive_the_authority(moment):
 def test_refuses_a_serial_out_of_range(serial):
     with pytest.raises(ValueError, match="159"):
         plan(serial=serial)
+
+
+def test_what_the_authority_signs_is_what_the_log_has_seen():
+    made = plan()
+    made.sign_precertificate(SIGN)
+    made._extensions = made._extensions[:-1]
+    with pytest.raises(InvalidCertificate, match="not the one that the CT log has seen"):
+        made.sign_certificate(promise(made), LOG_PUBLIC, SIGN)
+
+
+def test_a_certificate_with_a_signature_by_another_key_does_not_leave():
+    made = plan()
+    made.sign_precertificate(SIGN)
+    with pytest.raises(InvalidSignature):
+        made.sign_certificate(promise(made), LOG_PUBLIC, SoftwareKey(USER_KEY).sign)
+
+
+def test_a_plan_that_the_lint_refuses_is_none():
+    """The key is right, and its encoding is not the one that comes back."""
+    point = USER_KEY.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    encoded = bytes.fromhex("3039301306072a8648ce3d020106082a8648ce3d030107032200") + point
+    with pytest.raises(InvalidCertificate) as caught:
+        plan(key=PublicKey(USER_PUBLIC.key, encoded, USER_PUBLIC.algorithm))
+    assert caught.value.code == "lint"
+
+
+def test_a_certificate_may_begin_and_end_with_its_authority():
+    begin, end = ISSUING.not_valid_before_utc, ISSUING.not_valid_after_utc
+    for moment in (begin, end - timedelta(minutes=10)):
+        plan(now=moment)
+    for moment in (begin - timedelta(seconds=1), end - timedelta(minutes=10) + timedelta(seconds=1)):
+        with pytest.raises(PolicyViolation):
+            plan(now=moment)
+
+
+@pytest.mark.parametrize("serial", [1, 2**159 - 1])
+def test_takes_a_serial_at_both_bounds(serial):
+    assert plan(serial=serial).serial == serial
+
+
+@pytest.mark.parametrize("year", [2049, 2050])
+def test_years_from_2050_on_are_generalized(year):
+    now = datetime(year, 6, 1, tzinfo=UTC)
+    root = root_certificate(ROOT_KEY, common_name="r", organization="o", now=now, serial=1)
+    made = plan_issuance(read_authority([der(root)]), ALICE, USER_PUBLIC, now=now, serial=1)
+    form = b"\x17\x0d490601" if year == 2049 else b"\x18\x0f20500601"
+    assert form in made.entry.tbs_certificate
 
 
 def test_the_lint_sees_another_name_key_time_or_extension():

@@ -10,10 +10,17 @@ from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from tests.support.small_ca import EMAIL, ISSUER, NOW, b64url, rsa_key
 
-from hallmark.core.oidc.identity import identify, parse_email
+from hallmark.core.oidc.identity import MAX_CLAIM_CHARACTERS, MAX_EMAIL_CHARACTERS, identify, parse_email
 from hallmark.core.oidc.issuers import find_issuer_type
-from hallmark.core.oidc.jwks import MAX_KEYS, KeySet, parse_jwks
-from hallmark.core.oidc.token import MAX_TOKEN_BYTES, Claims, parse_token, verify_token
+from hallmark.core.oidc.jwks import MAX_JWKS_BYTES, MAX_KEYS, KeySet, parse_jwks
+from hallmark.core.oidc.token import (
+    MAX_AUDIENCES,
+    MAX_TIME,
+    MAX_TOKEN_BYTES,
+    Claims,
+    parse_token,
+    verify_token,
+)
 from hallmark.errors import ConfigurationError, MalformedInput, Unauthenticated
 
 SECONDS = int(NOW.timestamp())
@@ -139,6 +146,41 @@ def test_refuses_a_token_of_another_audience(audience):
 
 def test_accepts_one_audience_of_several():
     assert verify(make(aud=["other", "sigstore"])).audience == ("other", "sigstore")
+
+
+def test_a_token_is_for_the_audience_if_one_of_many_is():
+    """Neither the first alone nor all of them."""
+    for audiences in (["sigstore", "x", "y"], ["x", "y", "sigstore"]):
+        assert verify(make(aud=audiences)).audience == tuple(audiences)
+
+
+@pytest.mark.parametrize(
+    "audience", [["sigstore", 7], [7, "sigstore"], ["sigstore", None], {"sigstore": 1}, 7]
+)
+def test_refuses_an_audience_that_is_no_text(audience):
+    refused(make(aud=audience), "malformed_token")
+
+
+def test_a_token_has_up_to_sixty_four_audiences():
+    assert verify(make(aud=["sigstore", *["x"] * (MAX_AUDIENCES - 1)])).subject
+    refused(make(aud=["sigstore", *["x"] * MAX_AUDIENCES]), "malformed_token")
+
+
+@pytest.mark.parametrize("not_before", ["soon", True, [1], 10**400, MAX_TIME, -MAX_TIME])
+def test_refuses_a_beginning_that_is_no_time(not_before):
+    refused(make(nbf=not_before), "malformed_token")
+
+
+def test_times_have_bounds():
+    assert verify(make(exp=MAX_TIME - 1, nbf=1 - MAX_TIME)).expires_at == MAX_TIME - 1
+    refused(make(exp=MAX_TIME), "malformed_token")
+
+
+def test_a_token_has_up_to_32_kibibytes():
+    with pytest.raises(Unauthenticated, match="more than"):
+        parse_token("x" * (MAX_TOKEN_BYTES + 1))
+    with pytest.raises(Unauthenticated, match="two dots"):
+        parse_token("x" * MAX_TOKEN_BYTES)
 
 
 def test_expiry_has_no_leeway():
@@ -268,6 +310,55 @@ def test_refuses_what_is_no_email(email, code):
     with pytest.raises(Unauthenticated) as caught:
         identity_of(email=email)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("subject", ["a\nb", "a\x00", "\u200b", "\ud800"])
+def test_refuses_a_claim_that_cannot_be_printed(subject):
+    with pytest.raises(Unauthenticated) as caught:
+        identify(claims_with(sub=subject), find_issuer_type("email"))
+    assert caught.value.code == "malformed_claim"
+
+
+def claims_with(**changes) -> Claims:
+    values = {**CLAIMS, **changes}
+    return Claims(ISSUER, "subject-1", ("sigstore",), SECONDS + 60, values)
+
+
+@pytest.mark.parametrize("subject", [7, ["x"], {"a": 1}, True])
+def test_refuses_a_claim_that_is_no_text(subject):
+    with pytest.raises(Unauthenticated) as caught:
+        identify(claims_with(sub=subject), find_issuer_type("email"))
+    assert caught.value.code == "malformed_claim"
+
+
+def test_a_claim_has_up_to_2048_characters():
+    principal = identify(claims_with(sub="x" * MAX_CLAIM_CHARACTERS), find_issuer_type("email"))
+    assert dict(principal.extensions)[24] == "x" * 2048
+    with pytest.raises(Unauthenticated) as caught:
+        identify(claims_with(sub="x" * (MAX_CLAIM_CHARACTERS + 1)), find_issuer_type("email"))
+    assert caught.value.code == "malformed_claim"
+
+
+def test_an_address_has_up_to_254_characters():
+    domain = "@" + "d" * 63 + "." + "e" * 63
+    local = "a" * (MAX_EMAIL_CHARACTERS - len(domain))
+    assert len(parse_email(local + domain)) == 254
+    with pytest.raises(MalformedInput):
+        parse_email("a" + local + domain)
+
+
+def test_a_label_of_a_domain_has_up_to_63_characters():
+    assert parse_email("a@" + "d" * 63)
+    with pytest.raises(MalformedInput):
+        parse_email("a@" + "d" * 64)
+
+
+def test_a_key_set_has_bounds():
+    assert len(parse_jwks(msgspec.json.encode({"keys": [P256.as_dict(private=False)] * MAX_KEYS})).keys) == 64
+    data = b'{"keys":[]}'
+    assert parse_jwks(data + b" " * (MAX_JWKS_BYTES - len(data))).keys == ()
+    with pytest.raises(MalformedInput, match="more than"):
+        parse_jwks(data + b" " * (MAX_JWKS_BYTES + 1 - len(data)))
 
 
 def test_accepts_usual_addresses():

@@ -4,6 +4,9 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.support import world as w
 
@@ -84,6 +87,59 @@ def test_refuses_a_path_longer_than_allowed():
     refused(issuing(), root)
 
 
+def without(subject: str, issuer: str, key: str, issuing_key: str, kept: x509.ExtensionType) -> bytes:
+    """An authority's certificate with one extension only."""
+    public = w.private_key(key).public_key()
+    names = w.x509_name(issuer), w.x509_name(subject)
+    builder = x509.CertificateBuilder(*names, public, 5, w.BEGINNING, w.NOW + timedelta(days=99))
+    made = builder.add_extension(kept, critical=True).sign(w.private_key(issuing_key), hashes.SHA256())
+    return made.public_bytes(Encoding.DER)
+
+
+CONSTRAINTS = x509.BasicConstraints(ca=True, path_length=None)
+
+
+def test_an_intermediate_says_what_its_key_is_for_and_a_root_need_not():
+    refused(without("issuing", "root", "p256-ca", "p384-root", CONSTRAINTS), ROOT)
+    refused(without("issuing", "root", "p256-ca", "p384-root", w.key_usage(key_cert_sign=True)), ROOT)
+    root = without("root", "root", "p384-root", "p384-root", CONSTRAINTS)
+    assert find_issuing_path(LEAF, (issuing(), root))
+
+
+def test_a_root_that_says_so_may_not_sign_certificates():
+    root = w.authority_certificate(
+        "root", "root", key="p384-root", issuing_key="p384-root", usage=w.key_usage(digital_signature=True)
+    )
+    refused(issuing(), root)
+
+
+def test_refuses_name_constraints_that_are_not_critical_too():
+    names = x509.NameConstraints(permitted_subtrees=[x509.RFC822Name("example.com")], excluded_subtrees=None)
+    refused(issuing(extensions=[(names, False)]), ROOT)
+
+
+def test_refuses_an_authority_with_a_weak_key():
+    """Everything about it holds, and anybody could sign with the key."""
+    weak = ed25519.Ed25519PublicKey.from_public_bytes(bytes([1]) + bytes(31))
+    names = w.x509_name("root"), w.x509_name("issuing")
+    builder = x509.CertificateBuilder(*names, weak, 5, w.BEGINNING, w.NOW + timedelta(days=99))
+    for value in (CONSTRAINTS, w.key_usage(key_cert_sign=True)):
+        builder = builder.add_extension(value, critical=True)
+    der = builder.sign(w.private_key("p384-root"), hashes.SHA256()).public_bytes(Encoding.DER)
+    assert len(issuing_paths((der, ROOT))) == 1  # the root's own
+
+
+def test_refuses_an_intermediate_that_is_signed_with_a_weak_hash():
+    names = w.x509_name("root"), w.x509_name("issuing")
+    key = w.private_key("p256-ca").public_key()
+    builder = x509.CertificateBuilder(*names, key, 5, w.BEGINNING, w.NOW + timedelta(days=99))
+    for value in (CONSTRAINTS, w.key_usage(key_cert_sign=True)):
+        builder = builder.add_extension(value, critical=True)
+    for algorithm, found in ((hashes.SHA256(), 2), (hashes.SHA224(), 1)):
+        der = builder.sign(w.private_key("p384-root"), algorithm).public_bytes(Encoding.DER)
+        assert len(issuing_paths((der, ROOT))) == found
+
+
 def test_any_extended_key_usage_allows_code_signing():
     purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
     assert find_issuing_path(LEAF, (issuing(extensions=[(purposes, False)]), ROOT))
@@ -102,6 +158,39 @@ def test_the_path_counts_while_all_of_it_does():
     for time in (LEAF.not_before - timedelta(seconds=1), LEAF.not_after + timedelta(microseconds=1)):
         with pytest.raises(InvalidCertificate):
             check_chain_times(LEAF, path, [time])
+
+
+def test_the_window_of_a_path_is_what_its_certificates_have_in_common():
+    early, late = w.NOW - timedelta(hours=2), w.NOW + timedelta(hours=2)
+    for chain in (
+        (issuing(not_before=early), ROOT),
+        (issuing(not_after=late), ROOT),
+        (issuing("middle", "p256-middle"), middle(not_before=early, not_after=late), ROOT),
+    ):
+        path = find_issuing_path(LEAF, chain)
+        begins = [item.not_valid_before_utc for item in path.certificates]
+        ends = [item.not_valid_after_utc for item in path.certificates]
+        assert (path.not_before, path.not_after) == (max(begins), min(ends))
+        assert len(set(begins)) + len(set(ends)) > 2
+
+
+def test_both_ends_of_a_paths_window_belong_to_it():
+    """The path's window is narrower than the leaf's, so it alone decides."""
+    begin, end = LEAF.not_before + timedelta(seconds=60), LEAF.not_after - timedelta(seconds=60)
+    path = find_issuing_path(LEAF, (issuing(not_before=begin, not_after=end), ROOT))
+    check_chain_times(LEAF, path, [begin, end])
+    for time in (begin - timedelta(microseconds=1), end + timedelta(microseconds=1)):
+        with pytest.raises(InvalidCertificate, match="CA's certificates") as caught:
+            check_chain_times(LEAF, path, [w.NOW, time])
+        assert caught.value.code == "outside_validity"
+
+
+def test_both_ends_of_a_leafs_window_belong_to_it():
+    path = find_issuing_path(LEAF, (issuing(), ROOT))
+    check_chain_times(LEAF, path, [LEAF.not_before, LEAF.not_after])
+    for time in (LEAF.not_before - timedelta(microseconds=1), LEAF.not_after + timedelta(microseconds=1)):
+        with pytest.raises(InvalidCertificate, match="the signing certificate counts"):
+            check_chain_times(LEAF, path, [w.NOW, time])
 
 
 def test_refuses_certificates_that_do_not_parse():

@@ -9,6 +9,8 @@ from tests.support import world as w
 from hallmark.core.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
 from hallmark.core.merkle import EMPTY_ROOT, MAX_TREE_SIZE
 from hallmark.core.note import (
+    MAX_NOTE_BYTES,
+    MAX_SIGNATURES,
     Note,
     NoteSignature,
     check_key_name,
@@ -43,6 +45,8 @@ def test_prints_and_reads_notes():
         b"te\rxt\n\n" + LINE.to_text().encode(),
         b"te\xffxt\n\n" + LINE.to_text().encode(),
         b"text\n\n- log.example YWJjZGU=\n",
+        b"text\n\nlog.example YWJjZGU=\n",
+        b"x" + LINE.to_text().encode(),
         "text\n\n\u2014 log.example\n".encode(),
         "text\n\n\u2014 log.example YWJjZA==\n".encode(),
         "text\n\n\u2014 log.example YWJjZGU\n".encode(),
@@ -61,8 +65,24 @@ def test_refuses_a_note_that_it_would_not_print(data):
         parse_note(data)
 
 
-def test_a_checkpoint_of_sixteen_signatures_is_fine():
-    assert len(parse_note(Note("text\n", (LINE,) * 16).to_bytes()).signatures) == 16
+def test_a_note_has_up_to_sixty_four_signatures():
+    assert len(parse_note(Note("text\n", (LINE,) * MAX_SIGNATURES).to_bytes()).signatures) == MAX_SIGNATURES
+    with pytest.raises(MalformedInput, match="more than 64"):
+        parse_note(Note("text\n", (LINE,) * (MAX_SIGNATURES + 1)).to_bytes())
+
+
+def test_a_note_has_up_to_a_quarter_of_a_mebibyte():
+    bare = len(Note("\n", (LINE,)).to_bytes())
+    note = Note("x" * (MAX_NOTE_BYTES - bare) + "\n", (LINE,))
+    assert len(note.to_bytes()) == MAX_NOTE_BYTES == 256 * 1024
+    assert parse_note(note.to_bytes()) == note
+    with pytest.raises(MalformedInput, match="too large"):
+        parse_note(b"x" + note.to_bytes())
+
+
+def test_a_signature_has_at_least_one_byte_behind_its_key_id():
+    (line,) = parse_note("text\n\n\u2014 log.example YWJjZGU=\n".encode()).signatures
+    assert (line.key_id, line.signature) == (b"abcd", b"e")
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a+b", "a\tb", "a\u2003b"])
@@ -91,6 +111,21 @@ def test_verifies_a_note_of_each_kind_of_key(key):
     verify_note(
         parse_note(w.signed_checkpoint(CHECKPOINT, "log.example", key)), "log.example", w.public_key(key)
     )
+
+
+def test_lines_of_other_names_and_keys_are_ignored():
+    key = w.public_key("ed25519-log")
+    note = parse_note(w.signed_checkpoint(CHECKPOINT, "log.example", "ed25519-log"))
+    key_id = note.signatures[0].key_id
+    others = [
+        NoteSignature("other.example", key_id, bytes(64)),
+        NoteSignature("log.example", b"abcd", bytes(64)),
+    ]
+    verify_note(Note(note.text, (*others, *note.signatures)), "log.example", key)
+    for other in others:
+        with pytest.raises(InvalidSignature) as caught:
+            verify_note(Note(note.text, (other,)), "log.example", key)
+        assert caught.value.code == "unsigned_note"
 
 
 def test_a_second_false_signature_of_the_same_key_is_refused():

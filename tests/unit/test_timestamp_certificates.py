@@ -1,12 +1,14 @@
 """Which certificate may sign a timestamp, and which chains it may have."""
 
 import hashlib
+import itertools
 from datetime import timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from tests.support import world as w
 from tests.support.timestamps import TIME_STAMPING, refused, replace_v2, replaced
 from tests.support.tsa_authority import (
     MESSAGE,
@@ -27,8 +29,9 @@ from hallmark.core.timestamp import (
     SigningCertificateV2,
     verify_timestamp,
 )
+from hallmark.core.x509.tsa_chain import MAX_CERTIFICATE_BYTES, MAX_CHAIN_LENGTH, check_tsa_chain
 from hallmark.core.x509.tsa_profile import issue_tsa_chain
-from hallmark.errors import InvalidTimestamp, MalformedInput
+from hallmark.errors import InvalidCertificate, InvalidTimestamp, MalformedInput
 
 # Refusals: which certificate signed
 
@@ -156,6 +159,91 @@ def test_refuses_a_chain_longer_than_its_root_allows(authority):
         subject="tsa", issuer="middle", key=authority.key, issuing_key=key, ca=False, eku=[TIME_STAMPING]
     )
     refused(authority.stamp(), (leaf, middle, short), "tsa_chain_length")
+
+
+def usage(**yes: bool) -> tuple[x509.KeyUsage, bool]:
+    return w.key_usage(**yes), True
+
+
+def chain_below(authority, **root) -> tuple[bytes, bytes]:
+    key = authority.root_key
+    fields = {"subject": "root", "issuer": "root", "key": key, "issuing_key": key, "ca": True, **root}
+    return authority.leaf, certificate(**fields)
+
+
+def test_refuses_an_issuer_that_may_not_sign_certificates(authority):
+    assert check_tsa_chain(chain_below(authority, extra=[usage(key_cert_sign=True)]))
+    assert check_tsa_chain(chain_below(authority))
+    chain = chain_below(authority, extra=[usage(digital_signature=True)])
+    refused(authority.stamp(), chain, "tsa_issuer_is_no_ca")
+
+
+@pytest.mark.parametrize("kind", ["digital_signature", "content_commitment"])
+def test_a_leaf_with_key_usage_is_for_signing_messages(kind):
+    authority = Authority(extra=[usage(**{kind: True})])
+    verify_timestamp(authority.stamp(), MESSAGE, authority.chain)
+    other = Authority(extra=[usage(key_encipherment=True)])
+    refused(other.stamp(), other.chain, "tsa_key_usage")
+
+
+@pytest.mark.parametrize(
+    "purposes",
+    [
+        [TIME_STAMPING],
+        [ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE],
+        [ExtendedKeyUsageOID.CODE_SIGNING, TIME_STAMPING],
+    ],
+    ids=["timestamping", "any", "several"],
+)
+def test_an_issuer_may_be_for_timestamping_among_others(authority, purposes):
+    assert check_tsa_chain(chain_below(authority, eku=purposes))
+
+
+def test_the_window_of_a_chain_is_what_its_certificates_have_in_common(authority):
+    narrow = {"not_before": NOW - timedelta(hours=1), "not_after": NOW + timedelta(hours=1)}
+    root = check_tsa_chain(chain_below(authority, **narrow))
+    leaf = check_tsa_chain(Authority(**narrow).chain)
+    for chain in (root, leaf):
+        begin, end = (moment.replace(microsecond=0) for moment in narrow.values())
+        assert (chain.not_before, chain.not_after) == (begin, end)
+        chain.check_time(begin)
+        chain.check_time(end)
+        for moment in (begin - timedelta(microseconds=1), end + timedelta(microseconds=1)):
+            with pytest.raises(InvalidCertificate) as caught:
+                chain.check_time(moment)
+            assert caught.value.code == "tsa_chain_not_valid"
+
+
+def test_a_chain_may_be_as_long_as_its_authorities_allow(authority):
+    for count in (2, MAX_CHAIN_LENGTH):
+        assert check_tsa_chain(long_chain(authority, count, path_length=count - 2))
+        if count > 2:
+            with pytest.raises(InvalidCertificate) as caught:
+                check_tsa_chain(long_chain(authority, count, path_length=count - 3))
+            assert caught.value.code == "tsa_chain_length"
+    with pytest.raises(InvalidCertificate) as caught:
+        check_tsa_chain(long_chain(authority, MAX_CHAIN_LENGTH + 1))
+    assert caught.value.code == "tsa_chain_length"
+
+
+def long_chain(authority, count: int, path_length: int | None = None) -> tuple[bytes, ...]:
+    """A chain of `count` certificates, all of whose authorities have one key."""
+    key = authority.root_key
+    fields = {"key": key, "issuing_key": key, "ca": True}
+    issuers = [f"ca {number}" for number in range(count - 2)] + ["root"]
+    leaf = certificate(
+        subject="tsa", issuer=issuers[0], key=authority.key, issuing_key=key, ca=False, eku=[TIME_STAMPING]
+    )
+    middles = [certificate(subject=low, issuer=high, **fields) for low, high in itertools.pairwise(issuers)]
+    root = certificate(subject="root", issuer="root", path_length=path_length, **fields)
+    return (leaf, *middles, root)
+
+
+def test_a_certificate_has_at_most_sixteen_kibibytes(authority):
+    """The bound is on bytes: what has one more is refused before it is read, what has not is read."""
+    for size, message in ((MAX_CERTIFICATE_BYTES, "not a DER"), (MAX_CERTIFICATE_BYTES + 1, "too large")):
+        with pytest.raises(MalformedInput, match=message):
+            check_tsa_chain((authority.leaf, bytes(size)))
 
 
 def test_refuses_a_leaf_alone_and_a_chain_without_end(authority):

@@ -59,7 +59,7 @@ def parse_note(data: bytes) -> Note:
         raise MalformedInput("the signed note has control characters", code="malformed_note")
     split = decoded.rfind("\n\n")
     block = decoded[split + 2 :]
-    if split < 0 or not block.endswith("\n"):
+    if split < 0:
         raise MalformedInput("the signed note has no signatures", code="malformed_note")
     return Note(decoded[: split + 1], parse_signature_lines(block))
 
@@ -75,8 +75,8 @@ def parse_signature_lines(text: str) -> tuple[NoteSignature, ...]:
 
 
 def _parse_signature(line: str) -> NoteSignature:
-    name, separator, encoded = line.removeprefix(_SIGNATURE_PREFIX).partition(" ")
-    if not line.startswith(_SIGNATURE_PREFIX) or not separator:
+    name, _, encoded = line.removeprefix(_SIGNATURE_PREFIX).partition(" ")
+    if not line.startswith(_SIGNATURE_PREFIX):
         raise MalformedInput("a signature line of the note is malformed", code="malformed_note")
     check_key_name(name)
     try:
