@@ -155,6 +155,69 @@ def test_no_other_consistency_proof_holds(new):
                 verify_consistency(*arguments)
 
 
+@pytest.mark.parametrize("size", range(1, 20))
+def test_a_superfluous_hash_is_refused_though_the_root_is_made_for_it(size):
+    """The sum works out: only its length tells that the proof is of no tree of this size."""
+    extra, root = bytes(32), tree_hash(LEAVES[:size])
+    for index in range(size):
+        proof = [*path(index, LEAVES[:size]), extra]
+        for made in (node_hash(extra, root), node_hash(root, extra)):
+            with pytest.raises(InvalidProof, match="too long"):
+                verify_inclusion(LEAVES[index], index, size, proof, made)
+    for old in range(1, size):
+        proof = [*subproof(old, LEAVES[:size], True), extra]
+        old_root = tree_hash(LEAVES[:old])
+        roots = node_hash(extra, old_root), node_hash(extra, root)
+        if old & (old - 1):  # else the old root begins the proof
+            with pytest.raises(InvalidProof, match="too long"):
+                verify_consistency(old, roots[0], size, roots[1], proof)
+
+
+@pytest.mark.parametrize("size", range(2, 20))
+def test_a_missing_hash_is_refused_though_the_root_is_made_for_it(size):
+    leaves = LEAVES[:size]
+    for index in range(size):
+        proof = path(index, leaves)
+        split = largest_power(size)
+        start, end = (0, split) if index < split else (split, size)  # what the last hash is joined to
+        with pytest.raises(InvalidProof, match="too short"):
+            verify_inclusion(leaves[index], index, size, proof[:-1], tree_hash(leaves[start:end]))
+
+
+def test_a_proof_that_ends_below_the_new_root_is_too_short():
+    """The old tree is the left half; without the last hash the sum ends at a root of its own making."""
+    for old in (3, 5, 6, 7):
+        leaves, low = LEAVES[:16], LEAVES[:8]
+        proof = subproof(old, leaves, True)[:-1]
+        with pytest.raises(InvalidProof, match="too short"):
+            verify_consistency(old, tree_hash(LEAVES[:old]), 16, tree_hash(low), proof)
+
+
+@pytest.mark.parametrize("old", [1, 2, 4, 8])
+def test_an_empty_proof_of_growth_is_too_short(old):
+    root = tree_hash(LEAVES[:old])
+    with pytest.raises(InvalidProof, match="too short"):
+        verify_consistency(old, root, 2 * old, root, [])
+    with pytest.raises(InvalidProof, match="too short"):
+        verify_consistency(3, root, 5, root, [])
+
+
+def test_both_roots_of_a_consistency_proof_count():
+    proof, roots = subproof(3, LEAVES[:7], True), (tree_hash(LEAVES[:3]), tree_hash(LEAVES[:7]))
+    verify_consistency(3, roots[0], 7, roots[1], proof)
+    for old, new in ((bytes(32), roots[1]), (roots[0], bytes(32))):
+        with pytest.raises(InvalidProof, match="other root hashes"):
+            verify_consistency(3, old, 7, new, proof)
+
+
+@pytest.mark.parametrize("size", range(20))
+def test_no_leaf_is_beyond_the_end_of_a_tree(size):
+    for index in (-1, size, size + 1):
+        for proof in ([], [bytes(32)]):
+            with pytest.raises(InvalidProof, match="not in a tree"):
+                verify_inclusion(LEAVES[0], index, size, proof, LEAVES[0])
+
+
 def test_equal_and_empty_trees_need_no_proof():
     root = tree_hash(LEAVES[:5])
     verify_consistency(5, root, 5, root, [])
