@@ -14,6 +14,7 @@ published it.
 """
 
 import math
+from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
@@ -34,6 +35,7 @@ SMALLEST_FACTOR: Final = 752
 _SMALL_PRIMES: Final = math.prod(
     n for n in range(2, SMALLEST_FACTOR) if all(n % divisor for divisor in range(2, math.isqrt(n) + 1))
 )
+_CACHED_MODULI: Final = 256  # signers come again, and the test costs half of a signature's
 _ML_DSA_SEED_BYTES: Final = 32  # rho; t1 follows
 
 
@@ -58,9 +60,14 @@ def _check_point(encoded: bytes) -> None:
 def _check_rsa(numbers: rsa.RSAPublicNumbers) -> None:
     if numbers.e != RSA_EXPONENT:
         raise _weak(f"an RSA key's exponent must be {RSA_EXPONENT}")
-    if math.gcd(numbers.n, _SMALL_PRIMES) != 1:
+    _check_modulus(numbers.n)
+
+
+@lru_cache(maxsize=_CACHED_MODULI)
+def _check_modulus(modulus: int) -> None:
+    if math.gcd(modulus, _SMALL_PRIMES) != 1:
         raise _weak("the RSA key's modulus has a small factor")
-    if math.isqrt(numbers.n) ** 2 == numbers.n:
+    if math.isqrt(modulus) ** 2 == modulus:
         raise _weak("the RSA key's modulus is a square")
 
 
