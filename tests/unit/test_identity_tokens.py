@@ -15,6 +15,7 @@ from hallmark.core.oidc.issuers import find_issuer_type
 from hallmark.core.oidc.jwks import MAX_JWKS_BYTES, MAX_KEYS, KeySet, parse_jwks
 from hallmark.core.oidc.token import (
     MAX_AUDIENCES,
+    MAX_CANDIDATE_KEYS,
     MAX_TIME,
     MAX_TOKEN_BYTES,
     Claims,
@@ -97,6 +98,18 @@ def test_accepts_the_older_name_of_ed25519():
 def test_tries_every_fitting_key_when_the_token_names_none():
     other = RSAKey.import_key(rsa_key(3072), {"kid": "other"})
     assert verify(make(header={"alg": "RS256"}), keys_of(other, RSA)).subject == "subject-1"
+
+
+@pytest.mark.parametrize(("others", "found"), [(MAX_CANDIDATE_KEYS - 1, True), (MAX_CANDIDATE_KEYS, False)])
+def test_a_token_without_a_key_id_is_checked_with_so_many_keys(others, found):
+    keys = [ECKey.import_key(ec.generate_private_key(ec.SECP256R1())) for _ in range(others)]
+    raw = jwt.encode({"alg": "ES256"}, CLAIMS, P256, algorithms=["ES256"])
+    if found:
+        assert verify(raw, keys_of(*keys, P256)).subject
+    else:
+        assert "kid" in refused(raw, "invalid_token_signature", keys_of(*keys, P256))
+    named = jwt.encode({"alg": "ES256", "kid": "e1"}, CLAIMS, P256, algorithms=["ES256"])
+    assert verify(named, keys_of(*keys, P256)).subject
 
 
 def test_refuses_a_token_without_signature():

@@ -22,6 +22,8 @@ from hallmark.errors import MalformedInput, Unauthenticated
 MAX_TOKEN_BYTES: Final = 32 * 1024
 NOT_BEFORE_LEEWAY_SECONDS: Final = 300
 MAX_AUDIENCES: Final = 64
+MAX_CANDIDATE_KEYS: Final = 8
+"""A token that names no key is checked with each that fits; OpenID Connect Core 10.1 wants it to name one."""
 MAX_TIME: Final = 2**40
 
 _URL_SAFE: Final = str.maketrans("-_", "+/")
@@ -121,6 +123,11 @@ def _verify_signature(token: UnverifiedToken, keys: KeySet) -> None:
             f"the token's algorithm {token.algorithm[:20]!r} is not allowed", code="invalid_token_signature"
         )
     candidates = keys.candidates(token.key_id, token.algorithm)
+    if len(candidates) > MAX_CANDIDATE_KEYS:
+        raise Unauthenticated(
+            f"{len(candidates)} keys of its issuer fit the token: it must name one by `kid`",
+            code="invalid_token_signature",
+        )
     if not any(_signed_by(token.raw, key) for key in candidates):
         raise Unauthenticated(
             "the token is not signed by a key of its issuer", code="invalid_token_signature"
