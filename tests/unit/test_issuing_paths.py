@@ -149,6 +149,9 @@ def test_certificates_that_issue_each_other_end():
     one = w.authority_certificate("issuing", "middle", key="p256-ca", issuing_key="p256-middle")
     two = w.authority_certificate("middle", "issuing", key="p256-middle", issuing_key="p256-ca")
     refused(one, two, ROOT)
+    above = w.authority_certificate("above", "middle", key="p256-above", issuing_key="p256-middle")
+    below = w.authority_certificate("middle", "above", key="p256-middle", issuing_key="p256-above")
+    refused(issuing("middle", "p256-middle"), below, above, ROOT)
 
 
 def test_the_path_counts_while_all_of_it_does():
