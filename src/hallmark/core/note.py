@@ -9,6 +9,7 @@
 import base64
 import binascii
 import hashlib
+import re
 from typing import Final
 
 import msgspec
@@ -21,6 +22,7 @@ MAX_SIGNATURES: Final = 64
 
 _SIGNATURE_PREFIX: Final = "\u2014 "
 _ED25519: Final = b"\x01"
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")  # a newline ends lines
 
 
 class NoteSignature(msgspec.Struct, frozen=True):
@@ -55,7 +57,7 @@ def parse_note(data: bytes) -> Note:
         decoded = data.decode("utf-8")
     except UnicodeDecodeError:
         raise MalformedInput("the signed note is not UTF-8", code="malformed_note") from None
-    if any(char < " " and char != "\n" for char in decoded):
+    if _CONTROL.search(decoded):
         raise MalformedInput("the signed note has control characters", code="malformed_note")
     split = decoded.rfind("\n\n")
     block = decoded[split + 2 :]

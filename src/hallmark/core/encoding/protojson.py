@@ -19,7 +19,9 @@ _URL_SAFE = str.maketrans("-_", "+/")
 
 def parse_bytes(text: str, *, what: str) -> bytes:
     """Read a `bytes` field; raises `MalformedInput` naming `what`."""
-    standard = text.translate(_URL_SAFE).rstrip("=")
+    standard = text.rstrip("=")
+    if "-" in standard or "_" in standard:  # a translation takes longer than decoding does
+        standard = standard.translate(_URL_SAFE)
     try:
         return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
     except (binascii.Error, ValueError):
