@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.support import world as w
@@ -316,6 +316,17 @@ def test_refuses_a_certificate_of_an_unknown_ct_log(world):
 )
 def test_refuses_an_sct_that_is_false(world, change):
     refused_certificate(world, "invalid_sct", scts=(change,))
+
+
+def test_an_sct_beyond_the_calendar_is_of_no_log(world):
+    last = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+    milliseconds = 253_402_300_799_999
+    bundle = world.bundle(certificate=world.certificate(scts=({"time": last},)))
+    assert verify(world, bundle).sct_log_ids
+    later = world.bundle(certificate=world.certificate(scts=({"timestamp": milliseconds + 1},)))
+    with pytest.raises(InvalidCertificate) as caught:
+        verify(world, later)
+    assert caught.value.code == "missing_sct"
 
 
 def test_refuses_an_sct_outside_the_logs_validity(world):

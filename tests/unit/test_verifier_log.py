@@ -306,3 +306,28 @@ def test_refuses_a_v1_entry_of_something_else(world):
     v1_mismatch(world, signature=w.sign("p256-leaf", w.MESSAGE))
     v1_mismatch(world, pem=w.certificate_pem(world.certificate()))
     v1_mismatch(world, pem=w.public_key("p256-leaf").to_pem().encode())
+
+
+@pytest.mark.parametrize(
+    "origin", ["127.0.0.1 - ", "127.0.0.1 - 12x", "127.0.0.1 - \u0661", "127.0.0.1 -12", "12"]
+)
+def test_only_a_number_behind_the_host_makes_the_origin_of_a_v1_log(world, origin):
+    """Of a v1 log the origin is taken from the checkpoint itself; no other log may say its own."""
+    bundle = world.bundle()
+    proof = entry_of(bundle).inclusion_proof
+    note = w.signed_checkpoint(Checkpoint(origin, proof.tree_size, proof.root_hash), w.HOST, "ed25519-log")
+    with pytest.raises(InvalidProof) as caught:
+        verify(world, with_proof(bundle, checkpoint=note))
+    assert caught.value.code == "wrong_origin"
+
+
+def test_names_a_log_without_url_by_its_id(world):
+    bundle = world.v1_bundle(version=BUNDLE_V01)
+    nameless = tuple(replace(log, base_url="") for log in world.root.tlogs)
+    entry = verify(world, bundle, replace(world.root, tlogs=nameless)).entries[0]
+    assert entry.log == world.root.tlogs[1].log_id.hex()
+
+
+def test_an_entry_proved_by_its_promise_alone_has_no_tree(world):
+    entry = verify(world, world.v1_bundle(version=BUNDLE_V01)).entries[0]
+    assert (entry.origin, entry.tree_size) == ("", 0)

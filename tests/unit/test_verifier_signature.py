@@ -11,7 +11,7 @@ from tests.support.verifying import ALICE, mismatch, no_time, replace, verify
 
 from hallmark.core.algorithms import SHA2_256, SHA2_512
 from hallmark.core.bundle import Bundle, MessageSignature
-from hallmark.core.dsse import Envelope, EnvelopeSignature
+from hallmark.core.dsse import IN_TOTO_PAYLOAD_TYPE, Envelope, EnvelopeSignature, pae
 from hallmark.core.entries.hashedrekord import hashedrekord_v002_body
 from hallmark.errors import (
     InvalidEntry,
@@ -85,6 +85,76 @@ def test_accepts_an_attestation_by_any_digest_of_its_subject(world):
     assert required_hash(bundle) == SHA2_512
     artifact = Artifact.from_bytes(w.MESSAGE, SHA2_512)
     assert Verifier(world.root).verify(bundle, artifact, ALICE).statement
+
+
+def test_refuses_a_forged_attestation_that_is_logged(world):
+    """The log's entry fits the envelope in all but the check of its signature, which is a stranger's."""
+    payload = json.dumps(w.a_statement()).encode()
+    certificate = world.certificate()
+    signature = w.sign("p256-stranger", pae(IN_TOTO_PAYLOAD_TYPE, payload))
+    body = hashedrekord_v002_body(
+        hashlib.sha256(pae(IN_TOTO_PAYLOAD_TYPE, payload)).digest(),
+        SHA2_256,
+        signature,
+        "PKIX_ECDSA_P256_SHA_256",
+        certificate=certificate,
+    )
+    envelope = Envelope(
+        payload=payload,
+        payload_type=IN_TOTO_PAYLOAD_TYPE,
+        signatures=(EnvelopeSignature(signature),),
+    )
+    forged = world.attestation(
+        certificate=certificate,
+        envelope=envelope,
+        tlog_entries=(w.v2_entry(body),),
+        timestamps=(world.timestamp(signature),),
+    )
+    with pytest.raises(InvalidSignature, match="does not verify"):
+        verify(world, forged)
+
+
+@pytest.mark.parametrize("key", ["p384-bare", "p521-bare"])
+def test_an_attestation_is_hashed_as_its_key_wants(world, key):
+    """The entry of an envelope holds the digest with the key's own hash, SHA-384 and SHA-512 here."""
+    payload = json.dumps(w.a_statement()).encode()
+    encoded, public = pae(IN_TOTO_PAYLOAD_TYPE, payload), w.public_key(key)
+    signature, algorithm = w.sign(key, encoded), public.algorithm
+    body = hashedrekord_v002_body(
+        algorithm.hash.digest(encoded),
+        algorithm.hash,
+        signature,
+        algorithm.key_details,
+        public_key=public.spki,
+    )
+    envelope = Envelope(
+        payload=payload, payload_type=IN_TOTO_PAYLOAD_TYPE, signatures=(EnvelopeSignature(signature),)
+    )
+    bundle = Bundle(public_key_hint="", envelope=envelope, tlog_entries=(w.v2_entry(body),))
+    assert verify_with_key(world, bundle, key).statement
+
+
+def ed25519_attestation(signer: str = "ed25519-bare") -> Bundle:
+    payload = json.dumps(w.a_statement()).encode()
+    signature = EnvelopeSignature(w.sign(signer, pae(IN_TOTO_PAYLOAD_TYPE, payload)))
+    envelope = Envelope(payload=payload, payload_type=IN_TOTO_PAYLOAD_TYPE, signatures=(signature,))
+    return Bundle(public_key_hint="", envelope=envelope)
+
+
+def test_an_ed25519_key_signs_attestations(world):
+    """Of an envelope everything is there that the signature is over: no message is needed."""
+    verifier, key = Verifier(world.root, Thresholds(tlog=0)), w.public_key("ed25519-bare")
+    digest_only = Artifact(hash_algorithm=SHA2_256, digest=SHA2_256.digest(w.MESSAGE))
+    assert verifier.verify_with_key(ed25519_attestation(), digest_only, key).statement
+    with pytest.raises(InvalidSignature, match="does not verify"):
+        verifier.verify_with_key(ed25519_attestation("ed25519-stranger"), digest_only, key)
+
+
+def test_refuses_a_strangers_ed25519_signature(world):
+    verifier, key = Verifier(world.root, Thresholds(tlog=0)), w.public_key("ed25519-bare")
+    forged = MessageSignature(None, b"", w.sign("ed25519-stranger", w.MESSAGE))
+    with pytest.raises(InvalidSignature, match="does not verify"):
+        verifier.verify_with_key(replace(ed25519_bundle(), message_signature=forged), w.artifact(), key)
 
 
 def subject(message: bytes, *names: str) -> dict[str, object]:

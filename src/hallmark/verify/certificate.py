@@ -105,14 +105,7 @@ def _is_logged(sct: Sct, leaf: SigningCertificate, path: IssuingPath, trusted_ro
     time = _EPOCH + timedelta(milliseconds=sct.timestamp)
     for log in trusted_root.ctlogs:
         if log.log_id == sct.log_id and log.valid_for.contains(time):
-            entry = PrecertEntry(path.issuer_key_hash, _precertificate(leaf))
+            entry = PrecertEntry(path.issuer_key_hash, leaf.certificate.tbs_precertificate_bytes)
             verify_sct(sct, entry, log.key)
             return True
     return False
-
-
-def _precertificate(leaf: SigningCertificate) -> bytes:
-    try:
-        return leaf.certificate.tbs_precertificate_bytes
-    except ValueError:
-        raise InvalidCertificate("the certificate has no precertificate", code="invalid_sct") from None

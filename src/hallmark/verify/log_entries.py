@@ -111,15 +111,14 @@ def _check_index(entry: TransparencyLogEntry, proof: InclusionProof, checkpoint:
 
 def _proven_index(entry: TransparencyLogEntry) -> int:
     """The index that the log's promise states, or else the one in the tree: anybody can write another."""
-    if entry.inclusion_promise is None and entry.inclusion_proof is not None:
-        return entry.inclusion_proof.log_index
-    return entry.log_index
+    proof = entry.inclusion_proof
+    return entry.log_index if proof is None or entry.inclusion_promise is not None else proof.log_index
 
 
 def _check_witnesses(
     proof: InclusionProof | None, origin: str, log: TransparencyLog, checkpoints: CheckpointPolicy
 ) -> tuple[str, ...]:
-    if proof is None or not origin:
+    if proof is None:
         raise InvalidProof(
             f"the entry of {log.base_url} has no checkpoint that witnesses could have signed",
             code="not_witnessed",
