@@ -80,6 +80,11 @@ def test_a_log_that_the_policy_does_not_name_is_refused(world):
     assert refused.value.code == "log_not_in_policy"
 
 
+def test_one_of_several_logs_that_the_policy_names_is_enough(world):
+    lines = (f"log {OTHER_LOG.to_text()}", f"log {OWN_LOG.to_text()}")
+    assert verify(world, witnessed(world.bundle(), "a", "c"), policy(*lines)).entries[0].witnesses
+
+
 @pytest.mark.parametrize("lines", [(), (f"log {OWN_LOG.to_text()}",)])
 def test_an_entry_of_a_log_without_witnesses_is_refused(world, lines):
     with pytest.raises(InvalidProof) as refused:

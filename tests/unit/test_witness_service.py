@@ -20,11 +20,12 @@ from hallmark.core.merkle import consistency_path, leaf_hash
 from hallmark.core.note import Note, NoteSignature, parse_note, parse_signature_lines
 from hallmark.core.vkey import ED25519, ctlog_vkey, log_vkey, parse_vkey, verifier_key
 from hallmark.ctlog.signer import CtLogSigner
-from hallmark.errors import ConfigurationError, MalformedInput, Overloaded
+from hallmark.errors import ConfigurationError, InvalidSignature, MalformedInput, Overloaded
 from hallmark.ports import StorageFailed
 from hallmark.tiledlog.signer import NoteSigner
 from hallmark.witness.config import parse_logs
 from hallmark.witness.requests import print_add_checkpoint
+from hallmark.witness.service import CosigningKeys
 
 ORIGIN = "log.example"
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
@@ -339,3 +340,18 @@ def test_several_keys_of_one_origin_and_padded_keys_are_told_apart():
     assert padded.endswith("=")
     logs = parse_logs((LOG.to_text(), f"{padded}={ORIGIN}", padded))
     assert {origin: len(log.keys) for origin, log in logs.items()} == {ORIGIN: 2, "l": 1}
+
+
+class FalseKey:
+    """An ML-DSA key whose signatures are another's."""
+
+    def __init__(self) -> None:
+        self._key, self._other = MLDSA44PrivateKey.generate(), MLDSA44PrivateKey.generate()
+        self.public_key, self.sign = self._key.public_key, self._other.sign
+
+
+def test_a_witness_checks_its_own_cosignature():
+    checkpoint = Checkpoint(ORIGIN, 1, tree_hash(hashes(1)))
+    assert CosigningKeys("w.example/1", [KEY]).cosign(checkpoint, 1_700_000_000)
+    with pytest.raises(InvalidSignature):
+        CosigningKeys("w.example/1", [FalseKey()]).cosign(checkpoint, 1_700_000_000)
