@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.support import world as w
@@ -159,6 +161,20 @@ def test_refuses_a_chain_longer_than_its_root_allows(authority):
         subject="tsa", issuer="middle", key=authority.key, issuing_key=key, ca=False, eku=[TIME_STAMPING]
     )
     refused(authority.stamp(), (leaf, middle, short), "tsa_chain_length")
+
+
+def without_constraints(subject: str, key, issuing_key, value: x509.ExtensionType) -> bytes:
+    builder = x509.CertificateBuilder(name("root"), name(subject), key.public_key(), 7)
+    builder = builder.not_valid_before(NOW - timedelta(days=1)).not_valid_after(NOW + timedelta(days=1))
+    return builder.add_extension(value, critical=True).sign(issuing_key, SHA256()).public_bytes(Encoding.DER)
+
+
+def test_a_leaf_need_not_say_that_it_is_no_authority_and_an_authority_must_say_it(authority):
+    key, purpose = authority.root_key, x509.ExtendedKeyUsage([TIME_STAMPING])
+    leaf = without_constraints("tsa", authority.key, key, purpose)
+    assert check_tsa_chain((leaf, authority.root))
+    root = without_constraints("root", key, key, w.key_usage(key_cert_sign=True))
+    refused(authority.stamp(), (authority.leaf, root), "tsa_issuer_is_no_ca")
 
 
 def usage(**yes: bool) -> tuple[x509.KeyUsage, bool]:
