@@ -78,15 +78,13 @@ class AcceptedRoots:
         keys = [_key_of(authority) for authority in path]
         for depth, authority in enumerate(path):
             _check_authority(authority, depth)
-        if path[-1] not in self._roots:
-            root = self._root_above(path[-1])
+        above = [] if path[-1] in self._roots else [self._root_above(path[-1])]
+        for root in above:
             _check_authority(root, len(path))
-            path.append(root)
-            keys.append(_key_of(root))
-        links = list(zip(path, path[1:], keys[1:], strict=False))
-        for child, parent, key in reversed(links):
-            check_issued(child, parent, key)
-        return IssuerPath(path[0], keys[0], tuple(item.public_bytes(Encoding.DER) for item in path))
+        for place in range(len(path) - 1, 0, -1):
+            check_issued(path[place - 1], path[place], keys[place])
+        certificates = tuple(item.public_bytes(Encoding.DER) for item in (*path, *above))
+        return IssuerPath(path[0], keys[0], certificates)
 
     def _root_above(self, child: x509.Certificate) -> x509.Certificate:
         for root in self._roots:
