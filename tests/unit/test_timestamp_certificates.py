@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA224, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -175,6 +176,33 @@ def test_a_leaf_need_not_say_that_it_is_no_authority_and_an_authority_must_say_i
     assert check_tsa_chain((leaf, authority.root))
     root = without_constraints("root", key, key, w.key_usage(key_cert_sign=True))
     refused(authority.stamp(), (authority.leaf, root), "tsa_issuer_is_no_ca")
+
+
+def signed_by(authority, signer, algorithm) -> bytes:
+    """The authority's leaf, signed again."""
+    builder = x509.CertificateBuilder(name("root"), name("tsa"), authority.key.public_key(), 7)
+    builder = builder.not_valid_before(NOW - timedelta(days=1)).not_valid_after(NOW + timedelta(days=1))
+    builder = builder.add_extension(x509.ExtendedKeyUsage([TIME_STAMPING]), critical=True)
+    return builder.sign(signer, algorithm).public_bytes(Encoding.DER)
+
+
+def test_refuses_a_certificate_signed_with_a_weak_hash(authority):
+    assert check_tsa_chain((signed_by(authority, authority.root_key, SHA256()), authority.root))
+    with pytest.raises(InvalidCertificate) as caught:
+        check_tsa_chain((signed_by(authority, authority.root_key, SHA224()), authority.root))
+    assert caught.value.code == "weak_hash"
+
+
+def test_an_authority_may_sign_with_a_key_that_hashes_by_itself(authority):
+    key = Ed25519PrivateKey.generate()
+    root = certificate(subject="root", issuer="root", key=key, issuing_key=authority.root_key, ca=True)
+    assert check_tsa_chain((signed_by(authority, key, None), root))
+
+
+def test_refuses_a_certificate_that_breaks_its_parser_late(authority):
+    purposes, constraints = bytes.fromhex("0603551d25"), bytes.fromhex("0603551d13")
+    repeated = authority.leaf.replace(purposes, constraints)
+    refused(authority.stamp(), (repeated, authority.root), "malformed_input", MalformedInput)
 
 
 def usage(**yes: bool) -> tuple[x509.KeyUsage, bool]:
