@@ -215,6 +215,13 @@ def test_the_order_of_timestamps_does_not_matter(world):
         assert [item.time for item in times] == [w.NOW, w.NOW + timedelta(minutes=1)]
 
 
+@pytest.mark.parametrize(("uri", "name"), [("https://tsa.test", "https://tsa.test"), ("", "the tsa")])
+def test_names_an_authority_by_its_url_or_else_by_its_name(world, uri, name):
+    authority = replace(world.root.timestamp_authorities[0], uri=uri, common_name="the tsa")
+    root = replace(world.root, timestamp_authorities=(authority,))
+    assert [item.name for item in verify(world, world.bundle(), root).times] == [name]
+
+
 def test_an_integrated_time_without_a_promise_is_no_time(world):
     no_time(world, with_entry(world.v1_bundle(), inclusion_promise=None))
 
@@ -348,6 +355,12 @@ def test_an_instance_without_ct_log_demands_no_sct(world):
     unread = replace(world.root, ctlogs=(), unread_ctlogs=1)
     with pytest.raises(InvalidCertificate) as caught:
         verify_as_the_root_says(bundle, unread)
+    assert caught.value.code == "missing_sct"
+
+
+def test_an_instance_with_a_ct_log_demands_an_sct_of_it(world):
+    with pytest.raises(InvalidCertificate) as caught:
+        verify_as_the_root_says(world.bundle(certificate=world.certificate(scts=())), world.root)
     assert caught.value.code == "missing_sct"
 
 
