@@ -85,6 +85,13 @@ class KeyPair(Protocol):
         ...
 
 
+class StoredBytes(msgspec.Struct, frozen=True):
+    """An object that never changes, and how to read it in pieces: from where, and at most how many bytes."""
+
+    size: int
+    read: Callable[[int, int], bytes]
+
+
 class LogReads(Protocol):
     """The reading side of a log: always the newest committed tree, for whoever was just answered."""
 
@@ -94,6 +101,14 @@ class LogReads(Protocol):
 
     def tile(self, tile: TileId) -> bytes:
         """Read a hash tile or an entry bundle; raises `NotFound`."""
+        ...
+
+    def has_tile(self, tile: TileId) -> bool:
+        """Say whether the log has such a tile or bundle, without reading it."""
+        ...
+
+    def stored(self, tile: TileId) -> "StoredBytes | None":
+        """Find a bundle that stands in one published object; None for any other tile."""
         ...
 
     def entry(self, index: int) -> Appended:
@@ -216,6 +231,14 @@ class ObjectStore(Protocol):
 
     def get(self, path: str) -> bytes:
         """Read an object; raises `NotFound`."""
+        ...
+
+    def size(self, path: str) -> int:
+        """Tell the size of an object in bytes; raises `NotFound`."""
+        ...
+
+    def read(self, path: str, start: int, count: int) -> bytes:
+        """Read at most `count` bytes of an object from `start` on; raises `NotFound`."""
         ...
 
     def put(self, path: str, data: bytes) -> None:

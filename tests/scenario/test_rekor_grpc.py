@@ -34,8 +34,9 @@ from hallmark.tlog.grpc.sigstore_rekor_pb2 import TransparencyLogEntry
 class Client:
     """Stubs of the four methods."""
 
-    def __init__(self, channel) -> None:
+    def __init__(self, channel, address: str = "") -> None:
         self.channel = channel
+        self.address = address
         self.create_entry = self._stub("CreateEntry", TransparencyLogEntry)
         self.get_tile = self._stub("GetTile", HttpBody)
         self.get_entry_bundle = self._stub("GetEntryBundle", HttpBody)
@@ -60,7 +61,7 @@ def serve(log, talk, *, tls=None, credentials=None):
             secure = credentials and aio.secure_channel(address, credentials)
             try:
                 async with secure or aio.insecure_channel(address) as channel:
-                    return await asyncio.wait_for(talk(Client(channel)), 30)
+                    return await asyncio.wait_for(talk(Client(channel, address)), 30)
             finally:
                 await server.stop()
 
@@ -318,3 +319,49 @@ def tls_files():
     )
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return pem, certificate.public_bytes(Encoding.PEM)
+
+
+def fill_bundle(log, size: int) -> None:
+    log.log.append(*(bytes([number]) * size for number in range(256)))
+    log.log.publisher.publish()
+
+
+def test_only_so_many_bytes_of_answers_are_held_for_readers_that_do_not_read():
+    """A call that nobody reads holds its answer as long as its connection stands, and so may few."""
+    log = RekorLog()
+    fill_bundle(log, 60_000)
+
+    async def talk(client):
+        large = ("grpc.max_receive_message_length", -1)
+        async with aio.insecure_channel(client.address, options=(large, ("grpc.http2.bdp_probe", 0))) as slow:
+            stub = slow.unary_stream(
+                f"/{SERVICE}/GetEntryBundle", request_serializer=EntryBundleRequest.SerializeToString
+            )
+            calls = [stub(EntryBundleRequest(N="000")) for _ in range(8)]
+            ended = [asyncio.create_task(call.code()) for call in calls]
+            done, held = await asyncio.wait(ended, timeout=5)
+            codes = [task.result() for task in done]
+            tile = await client.get_tile(TileRequest(L=0, N="000"))  # of another connection
+            for call in calls:
+                call.cancel()
+            await asyncio.wait(held)
+        return codes, len(held), tile
+
+    codes, held, tile = serve(log, talk)
+    assert codes == [grpc.StatusCode.UNAVAILABLE] * 6
+    assert held == 2
+    assert len(tile.data) == 256 * 32
+
+
+def test_what_was_held_for_a_reader_is_given_back_when_it_has_read():
+    log = RekorLog()
+    fill_bundle(log, 60_000)
+
+    async def talk(client):
+        async with aio.insecure_channel(
+            client.address, options=(("grpc.max_receive_message_length", -1),)
+        ) as channel:
+            stub = Client(channel).get_entry_bundle
+            return [len((await stub(EntryBundleRequest(N="000"))).data) for _ in range(8)]
+
+    assert serve(log, talk) == [256 * 60_002] * 8

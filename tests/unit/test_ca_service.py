@@ -375,8 +375,20 @@ def test_refuses_malformed_json(small, body, path):
 
 
 def test_refuses_a_body_over_the_limit(small):
-    answer = small.request("POST", "/api/v2/signingCert", b" " * (4 * 1024 * 1024 + 1))
+    largest = b" " * 192 * 1024
+    answer = small.request("POST", "/api/v2/signingCert", largest)
+    assert (answer.status, reason(answer)) == (400, "MALFORMED_INPUT")
+    answer = small.request("POST", "/api/v2/signingCert", largest + b" ")
     assert (answer.status, reason(answer)) == (400, "BODY_TOO_LARGE")
+
+
+def test_only_so_many_requests_are_worked_on_at_once(small):
+    small.parts[""] = ca_routes(small.authority(config=CaConfig(max_calls=1)))
+    assert small.sign(key_request(KEY), small.token()).status == 200
+    small.parts[""] = ca_routes(small.authority(config=CaConfig(max_calls=0)))
+    answer = small.sign(key_request(KEY), small.token())
+    assert (answer.status, reason(answer)) == (503, "TOO_MANY_CALLS")
+    assert answer.headers["retry-after"] == "1"
 
 
 def test_refuses_a_key_and_a_signing_request_at_once(small):

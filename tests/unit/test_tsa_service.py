@@ -270,3 +270,25 @@ def test_refuses_settings_that_contradict():
         TsaConfig(default_policy="1.2.3")
     with pytest.raises(ConfigurationError):
         TsaConfig(success_status=204)
+
+
+@pytest.mark.parametrize("depth", [10, 500, 1000])
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_nested_json_is_a_bad_request_however_deep(service, opening, depth, caplog):
+    body = (b'{"a":' + opening * depth)[:1024]
+    answer = post(service, body, JSON)
+    assert answer.status == 400
+    assert json.loads(answer.body)["message"] == "Error generating timestamp response"
+    assert not caplog.records
+
+
+def test_only_so_many_requests_are_worked_on_at_once(authority):
+    assert post(service_of(authority, max_calls=1), json_body(), JSON).status == 200
+    refused = post(service_of(authority, max_calls=0), json_body(), JSON)
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+
+
+def test_unfinished_requests_are_bounded_together(authority):
+    service = service_of(authority, max_body_bytes_in_flight=1000)
+    refused = post(service, b" " * 2000, chunk=500)
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")

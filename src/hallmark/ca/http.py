@@ -7,6 +7,7 @@ clients know; the reason behind a message stands in the error's details.
 
 import functools
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Final, TypeVar
 
 import msgspec
@@ -17,7 +18,19 @@ from hallmark.ca.service import CertificateAuthority, IssuedChain
 from hallmark.core.encoding.json_document import check_names
 from hallmark.core.encoding.protojson import parse_bytes
 from hallmark.errors import HallmarkError, MalformedInput, Overloaded, Unauthenticated
-from hallmark.web.asgi import JSON, App, BodyBudget, Receive, Scope, Send, header, read_body, respond
+from hallmark.web.asgi import (
+    JSON,
+    App,
+    BodyBudget,
+    Receive,
+    Scope,
+    Send,
+    content_length,
+    header,
+    read_body,
+    respond,
+)
+from hallmark.web.gate import Gate, peer_of
 from hallmark.web.problems import error_info, grpc_problem, report_unexpected, status_of
 
 PEM_CHAIN: Final = b"application/pem-certificate-chain"
@@ -93,10 +106,10 @@ class _AuthorityRoute:
 
 def hot_routes(service: CertificateAuthority) -> dict[str, App]:
     """Give the calls that issue as raw ASGI callables, by path."""
-    budget = BodyBudget(service.config.max_body_bytes_in_flight)
+    intake = _Intake(service)
     return {
-        "/api/v2/signingCert": _AuthorityRoute("POST", functools.partial(_sign_v2, service, budget)),
-        "/api/v1/signingCert": _AuthorityRoute("POST", functools.partial(_sign_v1, service, budget)),
+        "/api/v2/signingCert": _AuthorityRoute("POST", functools.partial(_sign_v2, intake)),
+        "/api/v1/signingCert": _AuthorityRoute("POST", functools.partial(_sign_v1, intake)),
     }
 
 
@@ -153,27 +166,47 @@ _decode_v2: Final = msgspec.json.Decoder(_RequestV2).decode
 _decode_v1: Final = msgspec.json.Decoder(_RequestV1).decode
 
 
+class _Intake:
+    """What stands before the authority: bounds on bodies and on calls."""
+
+    def __init__(self, service: CertificateAuthority) -> None:
+        self.service = service
+        self._config = service.config
+        self._budget = BodyBudget(service.config.max_body_bytes_in_flight)
+        self._gate = Gate(service.config.max_calls, "signing requests")
+
+    def entered(self, scope: Scope) -> AbstractContextManager[None]:
+        """Hold a place for a call; raises `Overloaded`."""
+        return self._gate.entered(peer_of(scope))
+
+    async def read(self, decode: Callable[[bytes], _T], scope: Scope, receive: Receive) -> _T:
+        """Read the request's body as a message."""
+        body = await read_body(
+            receive,
+            self._config.max_body_bytes,
+            budget=self._budget,
+            seconds=self._config.body_timeout,
+            announced=content_length(scope),
+        )
+        return await self.service.turns.light(lambda: _decode(decode, body))
+
+
 async def _give(answer: _Answer, _scope: Scope, _receive: Receive) -> _Answer:
     return answer
 
 
-async def _sign_v2(
-    service: CertificateAuthority, budget: BodyBudget, scope: Scope, receive: Receive
-) -> _Answer:
-    body = await read_body(receive, service.config.max_body_bytes, budget=budget)
-    request = _decode(_decode_v2, body)
+async def _sign_v2(intake: _Intake, scope: Scope, receive: Receive) -> _Answer:
+    request = await intake.read(_decode_v2, scope, receive)
     credentials = request.credentials or _Credentials()
     token = credentials.token or credentials.token_snake or _bearer_token(scope)
-    issued = await service.issue_certificate(token, _subject_v2(request))
+    with intake.entered(scope):
+        issued = await intake.service.issue_certificate(token, _subject_v2(request))
     chain = [pem.strip() for pem in (issued.certificate, *issued.issuers)]
     return _Answer(msgspec.json.encode({"signedCertificateEmbeddedSct": {"chain": {"certificates": chain}}}))
 
 
-async def _sign_v1(
-    service: CertificateAuthority, budget: BodyBudget, scope: Scope, receive: Receive
-) -> _Answer:
-    body = await read_body(receive, service.config.max_body_bytes, budget=budget)
-    request = _decode(_decode_v1, body)
+async def _sign_v1(intake: _Intake, scope: Scope, receive: Receive) -> _Answer:
+    request = await intake.read(_decode_v1, scope, receive)
     subject: SubjectKey
     if request.csr:
         subject = SigningRequestCsr(parse_bytes(request.csr, what="certificateSigningRequest"))
@@ -183,7 +216,8 @@ async def _sign_v1(
             parse_bytes(content, what="publicKey.content"),
             parse_bytes(request.proof or "", what="signedEmailAddress"),
         )
-    issued = await service.issue_certificate(_bearer_token(scope), subject)
+    with intake.entered(scope):
+        issued = await intake.service.issue_certificate(_bearer_token(scope), subject)
     return _Answer(_print_chain(issued), PEM_CHAIN, 201)
 
 

@@ -12,6 +12,7 @@ The order of the steps is what makes mis-issuance hard; `issue_certificate` read
 
 import secrets
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -29,6 +30,7 @@ from hallmark.core.x509.profile import MAX_SERIAL_BITS, IssuancePlan, plan_issua
 from hallmark.core.x509.sct import Sct
 from hallmark.errors import ConfigurationError, HallmarkError, Overloaded, RemoteError, Unauthenticated
 from hallmark.ports import Clock, KeyPair
+from hallmark.web.turns import Turns
 
 
 class CtLog(Protocol):
@@ -64,8 +66,10 @@ class CertificateAuthority:
         clock: Clock,
         config: CaConfig | None = None,
         new_serial: Callable[[], int] | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.config = config or CaConfig()
+        self.turns = turns or Turns()
         self.issuers = issuers
         self._authority = read_authority(issuing_chain)
         if issuing_key.spki != self._authority.public_key.spki:
@@ -85,11 +89,14 @@ class CertificateAuthority:
         `RemoteError` with code `ctlog_failed` or `ca_backend_failed`.
         """
         principal = await self._authenticate(raw_token)
+        plan = await self.turns.light(lambda: self._plan(subject, principal))
+        return IssuedChain(_pem(await self._issue(plan)), self.chain)
+
+    def _plan(self, subject: SubjectKey, principal: Principal) -> IssuancePlan:
         public_key = prove_possession(subject, principal, self.config.client_signing_algorithms)
-        plan = plan_issuance(
+        return plan_issuance(
             self._authority, principal, public_key, now=self._clock(), serial=self._new_serial()
         )
-        return IssuedChain(_pem(await self._issue(plan)), self.chain)
 
     async def _authenticate(self, raw_token: str) -> Principal:
         if not raw_token:
@@ -97,21 +104,21 @@ class CertificateAuthority:
         token = parse_token(raw_token)
         issuer = self.issuers.find(token)
         keys = await issuer.keys.keys(token.key_id)
-        claims = verify_token(
-            token, keys, oidc_issuer=issuer.url, audience=issuer.audience, now=self._clock()
+        verify = partial(
+            verify_token, token, keys, oidc_issuer=issuer.url, audience=issuer.audience, now=self._clock()
         )
-        return identify(claims, issuer.issuer_type)
+        return identify(await self.turns.light(verify), issuer.issuer_type)
 
     async def _issue(self, plan: IssuancePlan) -> bytes:
         """Sign, log and sign again; takes nothing but a linted plan, which serves once."""
-        precertificate = plan.sign_precertificate(self._sign)
+        precertificate = await self.turns.light(lambda: plan.sign_precertificate(self._sign))
         try:
             sct = await self._ctlog.add_precertificate(precertificate, self._authority.chain)
         except Overloaded:
             raise
         except HallmarkError as error:
             raise RemoteError(f"the CT log: {error.message}", code="ctlog_failed") from error
-        return plan.sign_certificate(sct, self._ctlog_key, self._sign)
+        return await self.turns.light(lambda: plan.sign_certificate(sct, self._ctlog_key, self._sign))
 
     def _sign(self, message: bytes) -> bytes:
         try:

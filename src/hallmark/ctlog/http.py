@@ -18,11 +18,16 @@ from hallmark.core.x509.sct import Sct
 from hallmark.ctlog.config import CtLogConfig
 from hallmark.ctlog.service import CtLog
 from hallmark.errors import HallmarkError, MalformedInput, Overloaded
-from hallmark.web.asgi import App, BodyBudget, Receive, Scope, Send, read_body, respond
+from hallmark.web.asgi import App, BodyBudget, Receive, Scope, Send, content_length, read_body, respond
+from hallmark.web.gate import Gate, peer_of
+from hallmark.web.json_structure import check_structure
 from hallmark.web.problems import report_unexpected, status_of
 
 _TEXT: Final = b"text/plain; charset=utf-8"
 _ISSUER_TYPE: Final = "application/pkix-cert"
+MAX_SUBMISSIONS: Final = (
+    16  # at once in a process: a chain takes up to 4 ms, and the authority's come another way
+)
 
 
 class _Submission(msgspec.Struct, frozen=True):
@@ -37,20 +42,28 @@ class _SubmissionRoute:
     """One of the two submissions, as a raw ASGI callable."""
 
     def __init__(
-        self, add: Callable[[list[bytes]], Awaitable[Sct]], config: CtLogConfig, budget: BodyBudget
+        self,
+        add: Callable[[list[bytes]], Awaitable[Sct]],
+        config: CtLogConfig,
+        budget: BodyBudget,
+        gate: Gate,
     ) -> None:
         self._add = add
         self._max_body_bytes, self._max_chain = config.max_body_bytes, config.max_chain
         self._budget = budget
+        self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             await _refuse(send, 405, "only POST is allowed here", [(b"allow", b"POST")])
             return
         try:
-            submitted = await read_body(receive, self._max_body_bytes, budget=self._budget)
-            chain = _parse_chain(submitted, self._max_chain)
-            body = _print_sct(await self._add(chain))
+            submitted = await read_body(
+                receive, self._max_body_bytes, budget=self._budget, announced=content_length(scope)
+            )
+            with self._gate.entered(peer_of(scope)):
+                check_structure(submitted)
+                body = _print_sct(await self._add(_parse_chain(submitted, self._max_chain)))
         except HallmarkError as error:
             await _refuse_error(send, error)
         except Exception as error:  # noqa: BLE001 - the last line of defence: log it, tell nothing
@@ -63,9 +76,10 @@ class _SubmissionRoute:
 def hot_routes(service: CtLog) -> dict[str, App]:
     """Give the submissions as raw ASGI callables, by path below the log's base."""
     budget = BodyBudget(service.config.max_body_bytes_in_flight)
+    gate = Gate(MAX_SUBMISSIONS, "submissions")
     return {
-        "/ct/v1/add-chain": _SubmissionRoute(service.add_chain, service.config, budget),
-        "/ct/v1/add-pre-chain": _SubmissionRoute(service.add_pre_chain, service.config, budget),
+        "/ct/v1/add-chain": _SubmissionRoute(service.add_chain, service.config, budget, gate),
+        "/ct/v1/add-pre-chain": _SubmissionRoute(service.add_pre_chain, service.config, budget, gate),
     }
 
 

@@ -2,7 +2,7 @@
 
 import ipaddress
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -53,12 +53,22 @@ def check_loopback(base_url: str) -> None:
         raise ConfigurationError(f"{base_url!r} is not a URL", code="not_loopback") from None
     if parts.scheme not in {"http", "https"} or parts.path or parts.query or parts.username is not None:
         raise ConfigurationError(f"{base_url!r} is not the URL of a host without a path", code="not_loopback")
-    if not is_loopback_host(parts.hostname):
+    if not is_loopback_host(exact_host(parts)):
         raise ConfigurationError(
             f"the identity provider for development runs on loopback only, not on {parts.hostname!r}",
             code="not_loopback",
             hint="listen on 127.0.0.1, or configure a real identity provider",
         )
+
+
+def exact_host(parts: SplitResult) -> str | None:
+    """Read the host of a URL that consists of nothing else than host and port, else None.
+
+    Python takes `[::1].example.com` for `::1` and forgets the rest, which a browser does not.
+    """
+    host, port = parts.hostname or "", "" if parts.port is None else f":{parts.port}"
+    bracketed = f"[{host}]" if ":" in host else host
+    return host if "%" not in host and parts.netloc.lower() == f"{bracketed}{port}" else None
 
 
 def is_loopback_host(host: str | None) -> bool:

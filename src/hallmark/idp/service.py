@@ -21,7 +21,7 @@ from joserfc.jwk import RSAKey
 from hallmark.core.oidc.identity import parse_email
 from hallmark.core.oidc.jwks import KeySet, parse_jwks
 from hallmark.errors import MalformedInput
-from hallmark.idp.config import IdpConfig, check_loopback, is_loopback_host
+from hallmark.idp.config import IdpConfig, check_loopback, exact_host, is_loopback_host
 from hallmark.idp.grants import Grants
 from hallmark.idp.problems import OAuthError
 from hallmark.ports import Clock
@@ -237,7 +237,7 @@ def _is_loopback_uri(uri: str) -> bool:
         _ = parts.port
     except ValueError:
         return False
-    return parts.scheme == "http" and parts.username is None and is_loopback_host(parts.hostname)
+    return parts.scheme == "http" and is_loopback_host(exact_host(parts))
 
 
 def _code_challenge(parameters: dict[str, str], *, required: bool) -> str:

@@ -13,10 +13,13 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from hallmark.instance.connections import end_untaken
 from hallmark.web.asgi import App, Receive, Scope, Send
 
 _BACKLOG: Final = 4096
 _HEADER_SECONDS: Final = 30
+_BUFFER_BYTES: Final = 64 * 1024  # of one connection in each direction; headers have to fit
+MAX_CONNECTIONS: Final = 16_384  # of one process, 10 KiB each while they are idle; others wait to be accepted
 _DRAIN_SECONDS: Final = 8.0  # more than an answer may take once the process is to end
 _QUIET_SECONDS: Final = 0.4
 _LOOK_SECONDS: Final = 0.02
@@ -48,9 +51,12 @@ async def serve(
         port=port,
         interface=Interfaces.ASGINL,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_SECONDS * 1000),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=_HEADER_SECONDS * 1000, max_buffer_size=_BUFFER_BYTES
+        ),
         websockets=False,
         backlog=_BACKLOG,
+        backpressure=MAX_CONNECTIONS,
         log_enabled=False,
     )
     loop = asyncio.get_running_loop()
@@ -67,6 +73,7 @@ async def serve(
         loop.add_signal_handler(number, stop)
     await asyncio.sleep(0)
     await _until_listening(host, port)
+    end_untaken(port)
     beside = asyncio.create_task(while_serving())
     waiting = asyncio.create_task(stopped.wait())
     await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from hallmark.errors import HallmarkError
+from hallmark.instance.heartbeat import Heartbeat
 from hallmark.instance.serving import leave, raise_file_limit, run, serve
-from hallmark.instance.supervisor import BEAT_SECONDS, GO, WorkerTask, say_alive, say_refused
+from hallmark.instance.supervisor import GO, WorkerTask, say_alive, say_refused
 from hallmark.wiring.application import Application, Process, open_application
 from hallmark.wiring.layout import Layout
 
@@ -61,13 +62,14 @@ async def _serve(application: Application, task: WorkerTask, reports: int) -> No
     grpc = _open_grpc(application, task)
     for extra in grpc:
         await extra.start()
+    heartbeat = Heartbeat(lambda: say_alive(reports), lambda: application.calls, application.longest_lock)
     gc.freeze()  # what was made so far stays: to look through all of it takes 20 ms each time
     await serve(
         application,
         instance.host,
         instance.port,
         (signal.SIGTERM,),
-        while_serving=lambda: _beat(reports),
+        while_serving=heartbeat.run,
         before_stop=application.hurry,
     )
     for extra in grpc:
@@ -82,13 +84,6 @@ def _open_grpc(application: Application, task: WorkerTask) -> Sequence["GrpcServ
     module = importlib.import_module("hallmark.wiring.rekor_grpc")
     servers: GrpcServers = module.open_grpc(application, task.grpc_address, task.settings.grpc)
     return (servers,)
-
-
-async def _beat(reports: int) -> None:
-    """Tell the parent again and again that the event loop turns."""
-    while True:
-        say_alive(reports)
-        await asyncio.sleep(BEAT_SECONDS)
 
 
 def _end_with_parent(lifeline: int) -> None:

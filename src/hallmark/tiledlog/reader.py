@@ -1,18 +1,19 @@
 """The reading side of a log: checkpoint, tiles, entry bundles, records and proofs of the committed tree."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
 
 from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.merkle import consistency_path, inclusion_path, leaf_hash, verify_inclusion
-from hallmark.core.tiles import TileId
+from hallmark.core.tiles import TILE_WIDTH, TileId
 from hallmark.errors import MalformedInput, NotFound
-from hallmark.ports import Appended, HeadStore, LogHead, ObjectStore
-from hallmark.tiledlog.objects import PublishedTiles, tile_reader
+from hallmark.ports import Appended, HeadStore, LogHead, ObjectStore, StoredBytes
+from hallmark.tiledlog.objects import PublishedTiles, tile_path, tile_reader
 from hallmark.tiledlog.records import RecordFormat
-from hallmark.tiledlog.view import LogView
+from hallmark.tiledlog.view import LogView, has_tile
 from hallmark.tiledlog.witnessing import WitnessedCheckpoint
 
 _ATTEMPTS: Final = 4
@@ -32,6 +33,7 @@ class LogReader:
         witnessed: WitnessedCheckpoint | None = None,
     ) -> None:
         self._store = store
+        self._objects = objects
         self._witnessed = witnessed
         self._format = records
         self._tiles = PublishedTiles(tile_reader(objects, records.folder))
@@ -64,6 +66,18 @@ class LogReader:
     def tile(self, tile: TileId) -> bytes:
         """Read a hash tile or an entry bundle; raises `NotFound`."""
         return self._read(lambda view: view.tile(tile))
+
+    def has_tile(self, tile: TileId) -> bool:
+        """Say whether the log has such a hash tile or entry bundle."""
+        return has_tile(self._store.head().size, tile)
+
+    def stored(self, tile: TileId) -> StoredBytes | None:
+        """Find a full entry bundle that is published: it stands in one object, which never changes."""
+        end = (tile.index + 1) * TILE_WIDTH
+        if tile.level is not None or tile.width != TILE_WIDTH or end > self._store.head().applied:
+            return None
+        path = tile_path(tile, self._format.folder)
+        return StoredBytes(self._objects.size(path), partial(self._objects.read, path))
 
     def record(self, index: int) -> bytes:
         """Read the stored record of an entry, with its framing; raises `NotFound`."""

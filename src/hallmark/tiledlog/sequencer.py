@@ -17,7 +17,15 @@ from typing import Final, Protocol
 import msgspec
 
 from hallmark.errors import Conflict, Frozen, HallmarkError, Overloaded
-from hallmark.ports import DEDUP_KEY_SIZE, Appended, CheckpointSigner, Clock, Finalize, HeadStore
+from hallmark.ports import (
+    DEDUP_KEY_SIZE,
+    Appended,
+    CheckpointSigner,
+    Clock,
+    CommitTransaction,
+    Finalize,
+    HeadStore,
+)
 from hallmark.tiledlog.commit import Commit, Waiting, build_commit
 
 logger = logging.getLogger("hallmark.tiledlog")
@@ -87,6 +95,7 @@ class Sequencer:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
+        self._locked_at: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"commit {signer.origin}", daemon=True)
 
     def start(self) -> None:
@@ -100,6 +109,11 @@ class Sequencer:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+
+    def lock_held(self) -> float:
+        """Tell for how many seconds the commit under way has held the log's lock; zero between commits."""
+        began = self._locked_at
+        return 0.0 if began is None else time.monotonic() - began
 
     def append(self, dedup_key: bytes, finalize: Finalize, *, size: int = 4096) -> "asyncio.Future[Appended]":
         """Queue an entry; see `ports.LogAppender`. Called on an event loop, which sets the future."""
@@ -168,15 +182,22 @@ class Sequencer:
         return [Overloaded("other writers were always first", code="contended")] * len(waiting)
 
     def _try_commit(self, waiting: Sequence[Waiting]) -> Sequence[Outcome]:
-        with self._store.transaction() as transaction:
-            head = transaction.head()
-            if head.frozen:
-                raise Frozen("the log is frozen")
-            known = transaction.find([entry.dedup_key for entry in waiting])
-            now = int(self._clock().timestamp() * 1000)
-            commit: Commit = build_commit(head, waiting, known, now=now, signer=self._signer)
-            if commit.staged is not None:
-                transaction.commit(head, commit.staged, commit.edge, commit.keys)
+        try:
+            with self._store.transaction() as transaction:
+                self._locked_at = time.monotonic()
+                return self._write(transaction, waiting)
+        finally:
+            self._locked_at = None
+
+    def _write(self, transaction: CommitTransaction, waiting: Sequence[Waiting]) -> Sequence[Outcome]:
+        head = transaction.head()
+        if head.frozen:
+            raise Frozen("the log is frozen")
+        known = transaction.find([entry.dedup_key for entry in waiting])
+        now = int(self._clock().timestamp() * 1000)
+        commit: Commit = build_commit(head, waiting, known, now=now, signer=self._signer)
+        if commit.staged is not None:
+            transaction.commit(head, commit.staged, commit.edge, commit.keys)
         return commit.answers
 
     def _answer(self, batch: Sequence[_Caller], outcomes: Sequence[Outcome]) -> None:

@@ -45,8 +45,7 @@ class LogView:
 
     def tile(self, tile: TileId) -> bytes:
         """Read a hash tile or an entry bundle of this tree, full or partial; raises `NotFound`."""
-        level = 0 if tile.level is None else tile.level
-        if tile.index * TILE_WIDTH + tile.width > self._growth.size >> (TILE_HEIGHT * level):
+        if not has_tile(self._growth.size, tile):
             raise NotFound("the log has no such tile yet")
         return self._bundle(tile) if tile.level is None else self._hash_tile(tile, tile.level)
 
@@ -122,3 +121,9 @@ class LogView:
         if not 0 <= index < self.head.size:
             raise NotFound(f"the log has no entry {index}; its size is {self.head.size}")
         return self.node(0, index)
+
+
+def has_tile(size: int, tile: TileId) -> bool:
+    """Say whether a log of `size` entries has such a hash tile or entry bundle."""
+    hashes = size >> (TILE_HEIGHT * (tile.level or 0))
+    return tile.index * TILE_WIDTH + tile.width <= hashes

@@ -7,8 +7,8 @@ from hallmark.errors import HallmarkError, InvalidProof, Overloaded
 from hallmark.ports import Appended
 from hallmark.tlog.answers import Refusal, Refused, refusal
 from hallmark.tlog.metrics import TlogMetrics
-from hallmark.tlog.requests import DsseRequest, EntryRequest, MalformedDsseRequest
-from hallmark.tlog.service import CheckedEntry, TlogService
+from hallmark.tlog.requests import MalformedDsseRequest
+from hallmark.tlog.service import CheckedEntry, Submission, TlogService
 from hallmark.web.problems import INTERNAL_ERROR, error_info, report_unexpected
 
 
@@ -19,11 +19,11 @@ class EntryCreator:
         self._service = service
         self._metrics = metrics
 
-    async def create(self, read: Callable[[], Awaitable[EntryRequest]]) -> Appended:
-        """Append the entry that `read` gives, or find it in the log."""
+    async def create(self, receive: Callable[[], Awaitable[Submission]]) -> Appended:
+        """Append the entry that `receive` gives, or find it in the log."""
         try:
             # a caller may wait long for its commit; what it has sent is let go before
-            entry = await self._check(read)
+            entry = await self._check(receive)
             appended = await self._append(entry)
         except HallmarkError as error:
             if isinstance(error, InvalidProof):
@@ -37,13 +37,16 @@ class EntryCreator:
             self._metrics.added(entry.kind)
         return appended
 
-    async def _check(self, read: Callable[[], Awaitable[EntryRequest]]) -> CheckedEntry:
+    async def _check(self, receive: Callable[[], Awaitable[Submission]]) -> CheckedEntry:
         self._service.check_open()
         dsse = False
         try:
-            request = await read()
-            dsse = isinstance(request, DsseRequest)
-            return await self._service.check(request)
+            submission = await receive()
+            found = await self._service.read(submission)
+            if isinstance(found, CheckedEntry):
+                return found
+            dsse = True
+            return await self._service.check_envelope(found, submission)
         except HallmarkError as error:
             dsse = dsse or isinstance(error, MalformedDsseRequest)
             raise Refused(self._refusal(error, "dsse" if dsse else "hashedrekord")) from None

@@ -8,14 +8,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from hallmark.errors import NotFound
+from hallmark.errors import NotFound, Overloaded
 from hallmark.tlog.answers import FROZEN_TEXT, EntryPrinter, Refusal, Refused, duplicate_message
 from hallmark.tlog.creation import EntryCreator
 from hallmark.tlog.metrics import TlogMetrics
-from hallmark.tlog.requests import EntryRequest, parse_create_entry
-from hallmark.tlog.service import TlogService
+from hallmark.tlog.requests import parse_create_entry
+from hallmark.tlog.service import LIGHT_BYTES, Submission, TlogService
 from hallmark.web.asgi import App, BodyBudget, Receive, Scope, Send, content_length, read_body, respond
-from hallmark.web.log_reads import read_routes
+from hallmark.web.gate import peer_of
+from hallmark.web.json_structure import check_structure
+from hallmark.web.log_reads import ReadLoad, overloaded, read_routes
 from hallmark.web.problems import grpc_problem
 
 ENTRIES: Final = "/api/v2/log/entries"
@@ -26,14 +28,16 @@ _UNIMPLEMENTED: Final = 12
 _MAX_DIGITS: Final = 19
 
 
-def routes(service: TlogService, metrics: TlogMetrics | None = None) -> list[BaseRoute]:
-    """Every route of the log, relative to its base."""
-    metrics = metrics or TlogMetrics()
+def routes(
+    service: TlogService, metrics: TlogMetrics | None = None, load: ReadLoad | None = None
+) -> list[BaseRoute]:
+    """Every route of the log, relative to its base; `load` is what all reads of the process share."""
+    metrics, load = metrics or TlogMetrics(), load or ReadLoad(service.turns)
     found = [
         Route(ENTRIES, _wrong_method, methods=_OTHER_METHODS),
-        Route(f"{ENTRIES}/{{index}}", _EntryRoute(service).answer, methods=["GET"]),
-        *read_routes(service.reads, folder="entries"),
-        *read_routes(service.reads, folder="entries", prefix="/api/v2"),
+        Route(f"{ENTRIES}/{{index}}", _EntryRoute(service, load).answer, methods=["GET"]),
+        *read_routes(service.reads, folder="entries", load=load),
+        *read_routes(service.reads, folder="entries", prefix="/api/v2", load=load),
     ]
     for route in found:
         if isinstance(route, Route):
@@ -71,7 +75,7 @@ class _CreateEntry:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         try:
-            appended = await self._creator.create(partial(self._read, scope, receive))
+            appended = await self._creator.create(partial(self._receive, scope, receive))
         except Refused as refused:
             status = await _refuse(send, refused.answer)
         else:
@@ -82,7 +86,7 @@ class _CreateEntry:
                 await respond(send, 201, self._printer.print(appended))
         self._metrics.count(scope, status, time.perf_counter() - began)
 
-    async def _read(self, scope: Scope, receive: Receive) -> EntryRequest:
+    async def _receive(self, scope: Scope, receive: Receive) -> Submission:
         config = self._config
         body = await read_body(
             receive,
@@ -91,7 +95,9 @@ class _CreateEntry:
             seconds=config.body_timeout,
             announced=content_length(scope),
         )
-        return parse_create_entry(body)
+        if len(body) > LIGHT_BYTES:
+            check_structure(body)
+        return Submission(len(body), partial(parse_create_entry, body), peer_of(scope))
 
 
 async def _answer_duplicate(send: Send, path: str, index: int) -> int:
@@ -119,13 +125,18 @@ async def _wrong_method(_request: Request) -> Response:
 class _EntryRoute:
     """GET /api/v2/log/entries/{index}, which a duplicate's answer points to."""
 
-    def __init__(self, service: TlogService) -> None:
+    def __init__(self, service: TlogService, load: ReadLoad) -> None:
         self._reads = service.reads
+        self._load = load
         self._printer = EntryPrinter(service.log_id)
 
     async def answer(self, request: Request) -> Response:
         try:
-            found = self._reads.entry(_parse_index(request.path_params["index"]))
+            index = _parse_index(request.path_params["index"])
+            with self._load.bundles.entered(peer_of(request.scope)):
+                found = await self._load.turns.heavy(partial(self._reads.entry, index))
+        except Overloaded as error:
+            return overloaded(error)
         except NotFound as error:
             return Response(grpc_problem(_NOT_FOUND, error.message), 404, media_type="application/json")
         body = self._printer.print(found)

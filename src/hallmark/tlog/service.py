@@ -2,19 +2,32 @@
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from hallmark.core.entries.hashedrekord import HashedRekordV002
 from hallmark.errors import Frozen, MalformedInput
 from hallmark.ports import Appended, Finalize, LogAppender, LogReads
 from hallmark.tiledlog.commit import fixed_leaf
 from hallmark.tlog.checks import EnvelopeCheck, check_hashedrekord
 from hallmark.tlog.config import PURE_ED25519, TlogConfig
 from hallmark.tlog.requests import DsseRequest, EntryRequest
+from hallmark.web.gate import Gate
+from hallmark.web.turns import Turns
 
+LIGHT_BYTES: Final = 32 * 1024  # more than a certificate and its signature; parsed and checked in under 1 ms
+MAX_HEAVY_CALLS: Final = 128  # of 10 signatures, 4 ms each: the last one waits five seconds
+MAX_HEAVY_BYTES: Final = 64 * 1024 * 1024  # 16 of the largest size: a request is held until it is checked
 _OVERHEAD: Final = 256
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """What a client has sent: how large it is, how to read it, and from which address (see `web.gate`)."""
+
+    size: int
+    parse: Callable[[], EntryRequest]
+    peer: str = ""
 
 
 class CheckedEntry(msgspec.Struct, frozen=True):
@@ -27,10 +40,23 @@ class CheckedEntry(msgspec.Struct, frozen=True):
 
 
 class TlogService:
-    """One Rekor v2 shard. `log_id` is what clients find its key by in the trusted root."""
+    """One Rekor v2 shard. `log_id` is what clients find its key by in the trusted root.
 
-    def __init__(self, log: LogAppender, reads: LogReads, *, log_id: bytes, config: TlogConfig) -> None:
+    `turns` are those of the process that serves it.
+    """
+
+    def __init__(
+        self,
+        log: LogAppender,
+        reads: LogReads,
+        *,
+        log_id: bytes,
+        config: TlogConfig,
+        turns: Turns | None = None,
+    ) -> None:
         self._log = log
+        self.turns = turns or Turns()
+        self.heavy = Gate(MAX_HEAVY_CALLS, "large entries", most_bytes=MAX_HEAVY_BYTES)
         self._dsse_algorithms = config.algorithms | {PURE_ED25519}
         self.reads = reads
         self.log_id = log_id
@@ -41,24 +67,35 @@ class TlogService:
         if self.config.read_only:
             raise Frozen("the log is read-only", code="read_only")
 
-    async def check(self, request: EntryRequest) -> CheckedEntry:
-        """Check an entry.
+    async def read(self, submission: Submission) -> CheckedEntry | DsseRequest:
+        """Read what was submitted, and check it where it is a hashedrekord: one piece of work.
 
-        Raises `MalformedInput` or `InvalidSignature` with the code of the check that failed.
+        Raises `MalformedInput` or `InvalidSignature` with the code of the check that failed, and
+        `Overloaded`.
         """
-        if isinstance(request, HashedRekordV002):
-            check_hashedrekord(request, self.config.algorithms)
-            return _checked("hashedrekord", request.to_bytes())
-        return _checked("dsse", await self._check_dsse(request))
+        if submission.size <= LIGHT_BYTES:
+            return await self.turns.light(lambda: self._read(submission))
+        with self.heavy.entered(submission.peer, submission.size):
+            return await self.turns.heavy(lambda: self._read(submission))
 
-    async def _check_dsse(self, request: DsseRequest) -> bytes:
-        """Check an envelope: up to thirty signature checks, so other callers get turns between them."""
+    def _read(self, submission: Submission) -> CheckedEntry | DsseRequest:
+        request = submission.parse()
+        if isinstance(request, DsseRequest):
+            return request
+        check_hashedrekord(request, self.config.algorithms)
+        return _checked("hashedrekord", request.to_bytes())
+
+    async def check_envelope(self, request: DsseRequest, submission: Submission) -> CheckedEntry:
+        """Check an envelope; each operation with a key is a piece of work. Raises as `read` does."""
         if not self.config.accept_dsse:
             raise MalformedInput("this log takes no envelopes", code="unsupported_entry")
-        check = EnvelopeCheck(request, self._dsse_algorithms)
-        for _ in check.steps():
-            await asyncio.sleep(0)
-        return check.entry().to_bytes()
+        heavy = self.turns.heavy
+        with self.heavy.entered(submission.peer, submission.size):
+            check = await heavy(lambda: EnvelopeCheck(request, self._dsse_algorithms))
+            steps = check.steps()
+            while await heavy(lambda: next(steps, self)) is not self:  # which no step gives
+                pass
+            return await heavy(lambda: _checked("dsse", check.entry().to_bytes()))
 
     def append(self, entry: CheckedEntry) -> "asyncio.Future[Appended]":
         """Append a checked entry; see `LogAppender.append`."""

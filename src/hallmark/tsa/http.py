@@ -13,11 +13,23 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from hallmark.core.timestamp import TimestampRequest, parse_request
-from hallmark.errors import MalformedInput, PolicyViolation
+from hallmark.errors import MalformedInput, Overloaded, PolicyViolation
 from hallmark.tsa.requests import parse_json_request
 from hallmark.tsa.service import TimestampAuthority
-from hallmark.web.asgi import App, Receive, Scope, Send, header, read_body, respond
+from hallmark.web.asgi import (
+    App,
+    BodyBudget,
+    Receive,
+    Scope,
+    Send,
+    content_length,
+    header,
+    read_body,
+    respond,
+)
+from hallmark.web.gate import Gate, peer_of
 from hallmark.web.problems import report_unexpected
+from hallmark.web.turns import Turns
 
 TIMESTAMP: Final = "/api/v1/timestamp"
 
@@ -41,18 +53,18 @@ _TEXTS: Final = {
 }
 
 
-def routes(service: TimestampAuthority) -> list[BaseRoute]:
+def routes(service: TimestampAuthority, turns: Turns | None = None) -> list[BaseRoute]:
     """Every route of the authority, relative to its base."""
     return [
-        Route(TIMESTAMP, hot_routes(service)[TIMESTAMP]),
+        Route(TIMESTAMP, hot_routes(service, turns)[TIMESTAMP]),
         Route(f"{TIMESTAMP}/certchain", _Chain(service).answer, methods=["GET"]),
         Route("/ping", _ping, methods=["GET"]),
     ]
 
 
-def hot_routes(service: TimestampAuthority) -> dict[str, App]:
-    """The POST route that bypasses routing."""
-    return {TIMESTAMP: _Stamp(service)}
+def hot_routes(service: TimestampAuthority, turns: Turns | None = None) -> dict[str, App]:
+    """The POST route that bypasses routing; `turns` are those of the process."""
+    return {TIMESTAMP: _Stamp(service, turns or Turns())}
 
 
 class _Refusal(Exception):
@@ -66,8 +78,11 @@ class _Refusal(Exception):
 class _Stamp:
     """POST /api/v1/timestamp."""
 
-    def __init__(self, service: TimestampAuthority) -> None:
+    def __init__(self, service: TimestampAuthority, turns: Turns) -> None:
         self._service = service
+        self._turns = turns
+        self._gate = Gate(service.config.max_calls, "timestamp requests")
+        self._budget = BodyBudget(service.config.max_body_bytes_in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -76,6 +91,9 @@ class _Stamp:
             await _refuse(send, refusal.status, refusal.text, code=refusal.code)
         except (MalformedInput, PolicyViolation) as error:
             await _refuse(send, 400, _TEXTS.get(error.code, _FAILED))
+        except Overloaded as error:
+            retry = (b"retry-after", str(error.retry_after).encode())
+            await _refuse(send, 503, error.message, headers=[retry])
         except Exception as error:  # noqa: BLE001  the caller gets a plain 500; the log gets the reason
             request_id = report_unexpected(error, "the timestamp authority")
             await _refuse(send, 500, f"{_FAILED} (request {request_id})")
@@ -86,8 +104,15 @@ class _Stamp:
     async def _stamp(self, scope: Scope, receive: Receive) -> bytes:
         if scope["method"] != "POST":
             raise _Refusal(405, f"method {scope['method']} is not allowed, but [POST] are")
-        body = await read_body(receive, self._service.config.max_body_bytes)
-        return self._service.stamp(_parse(scope, body))
+        body = await read_body(
+            receive,
+            self._service.config.max_body_bytes,
+            budget=self._budget,
+            seconds=self._service.config.body_timeout,
+            announced=content_length(scope),
+        )
+        with self._gate.entered(peer_of(scope)):
+            return await self._turns.light(lambda: self._service.stamp(_parse(scope, body)))
 
 
 def _parse(scope: Scope, body: bytes) -> TimestampRequest:
@@ -113,10 +138,17 @@ def _text(value: bytes | None) -> str:
     return (value or b"").decode("latin-1")
 
 
-async def _refuse(send: Send, status: int, text: str, *, code: int | None = None) -> None:
+async def _refuse(
+    send: Send,
+    status: int,
+    text: str,
+    *,
+    code: int | None = None,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
     body = json.dumps({"code": code or status, "message": text}, separators=(",", ":")).encode()
     allow: Sequence[tuple[bytes, bytes]] = [(b"allow", b"POST")] if status == 405 else []
-    await respond(send, status, body, headers=[*_HEADERS, *allow])
+    await respond(send, status, body, headers=[*_HEADERS, *allow, *headers])
 
 
 class _Chain:

@@ -38,7 +38,7 @@ def parse_json_request(body: bytes) -> TimestampRequest:
     try:
         request = _DECODER.decode(body)
         digest = base64.b64decode(request.artifact_hash, validate=True)
-    except (msgspec.DecodeError, binascii.Error, ValueError):
+    except (msgspec.DecodeError, binascii.Error, ValueError, RecursionError):
         raise MalformedInput("the JSON is not a timestamp request", code="malformed_request") from None
     name = request.hash_algorithm.lower()
     if name == "sha1":

@@ -5,11 +5,12 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Router
 
 from hallmark.web.asgi import App, Receive, Scope, Send
 from hallmark.web.problems import INTERNAL_ERROR, grpc_problem, report_unexpected
+from hallmark.web.turns import Turns
 
 _POST: Final = "POST"
 
@@ -17,17 +18,33 @@ _POST: Final = "POST"
 class Dispatcher:
     """Sends hot POSTs straight to their handler and everything else through Starlette's routing."""
 
-    def __init__(self, routes: Sequence[BaseRoute], hot: Mapping[str, App]) -> None:
+    def __init__(
+        self, routes: Sequence[BaseRoute], hot: Mapping[str, App], turns: Turns | None = None
+    ) -> None:
         self._hot = dict(hot)
+        self._turns = turns or Turns()
         self._cold = Starlette(routes=list(routes), exception_handlers={500: _internal_error})
+        self._cold.router.redirect_slashes = False  # it would send a client to whatever Host says
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request.
+
+        A path with a control character names nothing: a pattern's end matches before a final newline too.
+        """
         hot = self._hot.get(scope["path"]) if scope["type"] == "http" and scope["method"] == _POST else None
         if hot is not None:
             await hot(scope, receive, send)
-        else:
+            return
+        await self._turns.arrive()
+        if scope["path"].isprintable():
             await self._cold(scope, receive, send)
+        else:
+            await PlainTextResponse("Not Found", 404)(scope, receive, send)
+
+
+def mount(path: str, routes: Sequence[BaseRoute]) -> Mount:
+    """Put routes below a path; none of them redirects to another spelling of its own."""
+    return Mount(path, app=Router(list(routes), redirect_slashes=False))
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:

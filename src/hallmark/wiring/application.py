@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute
 
 from hallmark.adapters.keys.file import read_key
 from hallmark.adapters.storage.grants import SqliteGrants
@@ -35,10 +35,10 @@ from hallmark.trustroot import http as tuf_http
 from hallmark.tsa import http as tsa_http
 from hallmark.tsa.config import TsaConfig
 from hallmark.tsa.service import TimestampAuthority
-from hallmark.web.application import Dispatcher
+from hallmark.web.application import Dispatcher, mount
 from hallmark.web.asgi import App, Receive, Scope, Send
 from hallmark.web.health import health_routes, well_known_routes
-from hallmark.web.log_reads import read_routes
+from hallmark.web.log_reads import ReadLoad, read_routes
 from hallmark.web.metrics import Meter
 from hallmark.web.metrics_route import metrics_routes
 from hallmark.wiring.chains import read_chain
@@ -78,11 +78,17 @@ class Application:
         self.shards = shards
         self._app = app
         self._sequencers = sequencers
+        self.calls = 0
+        """How many requests have come in."""
 
     def start(self) -> None:
         """Start the committing threads."""
         for sequencer in self._sequencers:
             sequencer.start()
+
+    def longest_lock(self) -> float:
+        """Tell for how many seconds a commit of this process has held a log's lock."""
+        return max(item.lock_held() for item in (*self._sequencers, *self.shards.sequencers))
 
     def hurry(self) -> None:
         """Let nobody wait long for witnesses any more: the process is about to end."""
@@ -96,6 +102,7 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        self.calls += 1
         shard = self.shards.find(scope["path"]) if scope["type"] == "http" else None
         await (shard or self._app)(scope, receive, send)
 
@@ -108,7 +115,7 @@ class OpenShards:
         self._table = ShardTable(opening.layout)
         self._services = {FIRST: first}
         self._apps: dict[str, App] = {}
-        self._sequencers: list[Sequencer] = []
+        self.sequencers: list[Sequencer] = []
 
     def find(self, path: str) -> App | None:
         """Find the application of the shard that a path lies in; None where it lies in none."""
@@ -135,27 +142,29 @@ class OpenShards:
 
     def stop(self) -> None:
         """Commit what waits, then stop."""
-        for sequencer in self._sequencers:
+        for sequencer in self.sequencers:
             sequencer.stop()
 
     def _service(self, shard: Shard) -> TlogService:
         if shard.number not in self._services:
             service, sequencer = self._opening.open(shard)
             sequencer.start()
-            self._sequencers.append(sequencer)
+            self.sequencers.append(sequencer)
             self._services[shard.number] = service
         return self._services[shard.number]
 
     def _mount(self, shard: Shard) -> App:
         service, rekor = self._service(shard), self._opening.metrics.rekor
         hot = {f"{shard.path}{path}": app for path, app in tlog_http.hot_routes(service, rekor).items()}
-        return Dispatcher([Mount(shard.path, routes=tlog_http.routes(service, rekor))], hot)
+        routes = tlog_http.routes(service, rekor, self._opening.load)
+        return Dispatcher([mount(shard.path, routes)], hot, self._opening.load.turns)
 
 
 class TlogOpening(msgspec.Struct, frozen=True):
     """What it takes to open a shard of the signature log for serving.
 
-    `waiting` collects those whose answers wait for witnesses.
+    `waiting` collects those whose answers wait for witnesses; `load` is shared by all that the process
+    serves.
     """
 
     layout: Layout
@@ -164,6 +173,7 @@ class TlogOpening(msgspec.Struct, frozen=True):
     config: TlogConfig
     on_failure: OnFailure
     waiting: list[CosignedAnswers]
+    load: ReadLoad
 
     def open(self, shard: Shard) -> tuple[TlogService, Sequencer]:
         """Open the shard's service, and its committing thread, not yet started."""
@@ -179,7 +189,10 @@ class TlogOpening(msgspec.Struct, frozen=True):
             seconds = _SHARE_OF_WAIT * self.config.append_timeout
             appender = CosignedAnswers(sequencer, reader, seconds=seconds, limits=limits)
             self.waiting.append(appender)
-        return TlogService(appender, reader, log_id=signer.log_id, config=self.config), sequencer
+        service = TlogService(
+            appender, reader, log_id=signer.log_id, config=self.config, turns=self.load.turns
+        )
+        return service, sequencer
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -200,7 +213,8 @@ def open_application(
     instance = layout.read_instance()
     process, settings = process or Process(), settings or Settings()
     metrics = InstanceMetrics(Meter(FAMILIES, memory=process.metrics_memory, slot=process.slot))
-    opening = TlogOpening(layout, instance, metrics, settings.tlog, on_failure, [])
+    opening = TlogOpening(layout, instance, metrics, settings.tlog, on_failure, [], ReadLoad())
+    turns = opening.load.turns
     parts = _Parts(opening)
     tlog, tsa, idp = parts.tlog(), parts.tsa(), parts.idp()
     ctlog, ctlog_reads = parts.ctlog()
@@ -208,23 +222,23 @@ def open_application(
     hot = {
         **tlog_http.hot_routes(tlog, metrics.rekor),
         **ca_http.hot_routes(ca),
-        **tsa_http.hot_routes(tsa),
+        **tsa_http.hot_routes(tsa, turns),
         **{f"/ctlog{path}": app for path, app in ctlog_http.hot_routes(ctlog).items()},
     }
     routes: list[BaseRoute] = [
         *health_routes(),
         *parts.well_known(),
         *metrics_routes(metrics.meter, LogStates(layout, utc_now)),
-        *tlog_http.routes(tlog, metrics.rekor),
+        *tlog_http.routes(tlog, metrics.rekor, opening.load),
         *ca_http.routes(ca),
-        *tsa_http.routes(tsa),
-        Mount("/ctlog", routes=[*ctlog_http.routes(ctlog), *ctlog_reads]),
-        Mount("/oidc", routes=idp_http.routes(idp)),
-        Mount("/tuf", routes=tuf_http.routes(layout.tuf)),
+        *tsa_http.routes(tsa, turns),
+        mount("/ctlog", [*ctlog_http.routes(ctlog), *ctlog_reads]),
+        mount("/oidc", idp_http.routes(idp)),
+        mount("/tuf", tuf_http.routes(layout.tuf)),
     ]
     return Application(
         instance,
-        Dispatcher(routes, hot),
+        Dispatcher(routes, hot, turns),
         sequencers=parts.sequencers,
         shards=OpenShards(opening, tlog),
         metrics=metrics,
@@ -256,7 +270,7 @@ class _Parts:
             issuers=ObjectIssuerStore(log.objects()),
         )
         witnessed = open_ctlog_witnessed(self._layout, log, parse_public_key(key.spki))
-        return service, read_routes(log.reader(witnessed), folder=STATIC_CT.folder)
+        return service, read_routes(log.reader(witnessed), folder=STATIC_CT.folder, load=self._opening.load)
 
     def tsa(self) -> TimestampAuthority:
         return TimestampAuthority(
@@ -290,6 +304,7 @@ class _Parts:
             ctlog_key=parse_public_key(read_key(self._layout.key("ctlog")).spki),
             issuers=OidcIssuers([issuer]),
             clock=utc_now,
+            turns=self._opening.load.turns,
         )
 
     def well_known(self) -> list[BaseRoute]:

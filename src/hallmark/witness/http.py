@@ -7,12 +7,16 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from hallmark.errors import HallmarkError, InvalidProof, MalformedInput, NotFound, PolicyViolation
-from hallmark.web.asgi import App, Receive, Scope, Send, read_body, respond
+from hallmark.web.asgi import App, BodyBudget, Receive, Scope, Send, content_length, read_body, respond
+from hallmark.web.gate import Gate, peer_of
 from hallmark.web.problems import INTERNAL_ERROR, report_unexpected, status_of
+from hallmark.web.turns import Turns
 from hallmark.witness.requests import SIZE_TYPE, print_size
 from hallmark.witness.service import SizeConflict, Witness
 
 ADD_CHECKPOINT: Final = "/add-checkpoint"
+MAX_CALLS: Final = 256  # at once: few logs have one witness, and a checkpoint takes some milliseconds
+MAX_BODY_BYTES_IN_FLIGHT: Final = 16 * 1024 * 1024
 _TEXT: Final = b"text/plain; charset=utf-8"
 _NEVER: Final = {"Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*"}
 
@@ -43,11 +47,20 @@ class _AddCheckpoint:
 
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
+        self._turns = Turns()
+        self._budget = BodyBudget(MAX_BODY_BYTES_IN_FLIGHT)
+        self._gate = Gate(MAX_CALLS, "checkpoints")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await read_body(receive, self._witness.config.max_body_bytes)
-            lines = self._witness.add_checkpoint(body)
+            body = await read_body(
+                receive,
+                self._witness.config.max_body_bytes,
+                budget=self._budget,
+                announced=content_length(scope),
+            )
+            with self._gate.entered(peer_of(scope)):
+                lines = await self._turns.light(lambda: self._witness.add_checkpoint(body))
         except SizeConflict as conflict:
             await respond(send, 409, print_size(conflict.size), content_type=SIZE_TYPE.encode())
         except HallmarkError as error:

@@ -5,6 +5,7 @@ what a writer that died has left.
 """
 
 import os
+import stat
 import threading
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,24 @@ class FileObjectStore:
         """Read a file."""
         try:
             return (self._root / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise NotFound(f"there is no object {path}") from None
+
+    def size(self, path: str) -> int:
+        """Tell the size of a file."""
+        try:
+            found = (self._root / path).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound(f"there is no object {path}") from None
+        if not stat.S_ISREG(found.st_mode):
+            raise NotFound(f"there is no object {path}")
+        return found.st_size
+
+    def read(self, path: str, start: int, count: int) -> bytes:
+        """Read a piece of a file."""
+        try:
+            with (self._root / path).open("rb", buffering=0) as file:
+                return os.pread(file.fileno(), count, start)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise NotFound(f"there is no object {path}") from None
 

@@ -28,6 +28,14 @@ class MemoryObjectStore:
         except KeyError:
             raise NotFound(f"there is no object {path}") from None
 
+    def size(self, path: str) -> int:
+        """Tell the size of an object."""
+        return len(self.get(path))
+
+    def read(self, path: str, start: int, count: int) -> bytes:
+        """Read a piece of an object."""
+        return self.get(path)[start : start + count]
+
     def put(self, path: str, data: bytes) -> None:
         """Write an object, which `lose_power` forgets until the next `sync`."""
         self._objects[path] = data

@@ -17,6 +17,7 @@ from hallmark.tlog.grpc.sigstore_rekor_pb2 import (
     KindVersion,
     TransparencyLogEntry,
 )
+from hallmark.tlog.grpc.structure import check_structure
 from hallmark.tlog.requests import EntryRequest, parse_message
 
 
@@ -25,6 +26,7 @@ def entry_request(data: bytes) -> EntryRequest:
 
     Raises `MalformedInput`, also for bytes that are no message.
     """
+    check_structure(data)
     try:
         message = CreateEntryRequest.FromString(data)
     except DecodeError:

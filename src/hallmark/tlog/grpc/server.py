@@ -8,8 +8,12 @@ one version of grpcio that made them.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, NoReturn, Protocol
+from urllib.parse import unquote
 
 import grpc
 from google.api.httpbody_pb2 import HttpBody
@@ -18,8 +22,9 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from hallmark.core.tiles import parse_tile_path
-from hallmark.errors import ConfigurationError, HallmarkError, MalformedInput, Overloaded
+from hallmark.core.merkle import HASH_SIZE
+from hallmark.core.tiles import MAX_ENTRY_BYTES, TileId, parse_tile_path
+from hallmark.errors import ConfigurationError, HallmarkError, MalformedInput, NotFound, Overloaded
 from hallmark.tlog.answers import Refusal, Refused, duplicate_message, refusal
 from hallmark.tlog.creation import EntryCreator
 from hallmark.tlog.grpc.messages import entry_message, entry_request, status_message
@@ -29,13 +34,23 @@ from hallmark.tlog.grpc.rekor_v2_pb2 import (
     TileRequest,
 )
 from hallmark.tlog.metrics import TlogMetrics
-from hallmark.tlog.requests import EntryRequest
-from hallmark.tlog.service import TlogService
+from hallmark.tlog.service import Submission, TlogService
 from hallmark.web.asgi import BodyBudget
+from hallmark.web.gate import distinct_address
 from hallmark.web.problems import INTERNAL_ERROR, report_unexpected
 
 SERVICE: Final = DESCRIPTOR.services_by_name["Rekor"].full_name
 _MAX_CALLS: Final = 4096
+_MAX_STREAMS: Final = 128  # of one connection; a client waits with the others
+_MAX_HELD_BYTES: Final = 64 * 1024 * 1024  # of answers that are not taken yet: four of the largest bundle
+_MAX_SHARE_BYTES: Final = 40 * 1024 * 1024  # of one connection: two of the largest bundle, and others
+_ANSWER_BYTES: Final = 8 * 1024  # an entry's proof and checkpoint, with witnesses
+_MAX_ENTRY_BYTES: Final = 128 * 1024  # of an answer: the entry is the most of it
+# A stream that its client does not read ends with its connection alone, so no connection stays for long. The
+# client is told to make another one, and calls that it has begun go on for the grace.
+_AGE_SECONDS: Final = 120
+_GRACE_SECONDS: Final = 30  # more than a caller waits for a commit
+_SILENT_SECONDS: Final = 20  # of a connection that takes nothing, before the kernel ends it
 _WINDOW: Final = 64 * 1024  # of a stream: what a client may send before its message is asked for
 _DRAIN_SECONDS: Final = 10.0
 _ENVELOPE_BYTES: Final = 64  # what a message may have around a body of the largest size
@@ -48,6 +63,14 @@ class Context(Protocol):
 
     async def send_initial_metadata(self, metadata: tuple[tuple[str, str], ...]) -> None:
         """Send headers."""
+        ...
+
+    def peer(self) -> str:
+        """Name the connection: the kind of its address, the address, the port."""
+        ...
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """Call back when the call has ended and nothing of it is held any more."""
         ...
 
     async def abort(
@@ -84,6 +107,11 @@ class GrpcServer:
                 ("grpc.max_receive_message_length", largest),
                 ("grpc.http2.bdp_probe", 0),  # it would widen the window of every stream
                 ("grpc.http2.lookahead_bytes", _WINDOW),
+                ("grpc.max_concurrent_streams", _MAX_STREAMS),
+                ("grpc.max_connection_age_ms", 1000 * _AGE_SECONDS),
+                ("grpc.max_connection_age_grace_ms", 1000 * _GRACE_SECONDS),
+                ("grpc.keepalive_time_ms", 1000 * _SILENT_SECONDS),
+                ("grpc.keepalive_timeout_ms", 1000 * _SILENT_SECONDS),
             ),
         )
         self._server.add_generic_rpc_handlers((_handlers(_Rekor(service, metrics), metrics),))
@@ -128,17 +156,19 @@ class _Rekor:
         self._budget = BodyBudget(config.max_body_bytes_in_flight)
         at_once = max(config.max_body_bytes_in_flight // config.max_body_bytes, 1)
         self._receiving = asyncio.Semaphore(at_once)
+        self._held = _HeldAnswers()
 
     async def create_entry(self, messages: AsyncIterator[bytes], context: Context) -> Any:
         taken = 0
 
-        async def read() -> EntryRequest:
+        async def read() -> Submission:
             nonlocal taken
             data = await self._receive(messages)
             self._metrics.grpc_received("CreateEntry", len(data))
             self._budget.take(len(data))
             taken = len(data)
-            return entry_request(data)
+            self._held.hold(context, min(len(data), _MAX_ENTRY_BYTES) + _ANSWER_BYTES)
+            return Submission(len(data), partial(entry_request, data), _address(context.peer()))
 
         try:
             appended = await self._creator.create(read)
@@ -168,27 +198,75 @@ class _Rekor:
         finally:
             self._receiving.release()
 
-    async def get_tile(self, message: TileRequest, _context: Context) -> HttpBody:
-        return self._read(f"{message.L}/{message.N}")
+    async def get_tile(self, message: TileRequest, context: Context) -> HttpBody:
+        return await self._read(f"{message.L}/{message.N}", context)
 
-    async def get_entry_bundle(self, message: EntryBundleRequest, _context: Context) -> HttpBody:
-        return self._read(f"entries/{message.N}")
+    async def get_entry_bundle(self, message: EntryBundleRequest, context: Context) -> HttpBody:
+        return await self._read(f"entries/{message.N}", context)
 
-    async def get_checkpoint(self, _message: Empty, _context: Context) -> HttpBody:
-        note = self._read_or_refuse(self._service.reads.checkpoint)
+    async def get_checkpoint(self, _message: Empty, context: Context) -> HttpBody:
+        service = self._service
+        with _refusing():
+            self._held.hold(context, _ANSWER_BYTES)
+            note = await service.turns.light(service.reads.checkpoint)
         return HttpBody(content_type="text/plain; charset=utf-8", data=note)
 
-    def _read(self, path: str) -> HttpBody:
-        reads = self._service.reads
-        data = self._read_or_refuse(lambda: reads.tile(parse_tile_path(path)))
+    async def _read(self, path: str, context: Context) -> HttpBody:
+        reads, turns = self._service.reads, self._service.turns
+        with _refusing():
+            tile = parse_tile_path(path)
+            self._held.hold(context, await turns.light(partial(self._size, tile)))
+            data = await turns.heavy(partial(reads.tile, tile))
         return HttpBody(content_type=_OCTETS, data=data)
 
-    def _read_or_refuse(self, read: Callable[[], bytes]) -> bytes:
-        try:
-            return read()
-        except HallmarkError as error:
-            answer = refusal(error, "tile", accept_dsse=True)
-            raise Refused(answer) from None
+    def _size(self, tile: TileId) -> int:
+        """Tell how large a tile is, or may be; raises `NotFound`."""
+        reads = self._service.reads
+        if not reads.has_tile(tile):
+            raise NotFound("the log has no such tile yet")
+        if tile.level is not None:
+            return HASH_SIZE * tile.width
+        stored = reads.stored(tile)
+        return (MAX_ENTRY_BYTES + 2) * tile.width if stored is None else stored.size
+
+
+class _HeldAnswers:
+    """The answers that a process holds until their readers have taken them."""
+
+    def __init__(self) -> None:
+        self._budget = BodyBudget(_MAX_HELD_BYTES)
+        self._shares: Counter[str] = Counter()
+
+    def hold(self, context: Context, size: int) -> None:
+        """Hold room until the call has ended; raises `Overloaded` (`too_many_answers`)."""
+        peer = context.peer()
+        if not self._budget.has(size) or self._shares[peer] + size > _MAX_SHARE_BYTES:
+            raise Overloaded("too many answers are under way", code="too_many_answers")
+        self._budget.take(size)
+        self._shares[peer] += size
+
+        def let_go(_context: Any) -> None:
+            self._budget.give_back(size)
+            self._shares[peer] -= size
+            if not self._shares[peer]:
+                del self._shares[peer]
+
+        context.add_done_callback(let_go)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn the failure of a read into its answer."""
+    try:
+        yield
+    except HallmarkError as error:
+        raise Refused(refusal(error, "tile", accept_dsse=True)) from None
+
+
+def _address(peer: str) -> str:
+    """Read the address of a connection's name, `ipv4:HOST:PORT` or `ipv6:[HOST]:PORT`; see `web.gate`."""
+    host = peer.partition(":")[2].rpartition(":")[0]
+    return distinct_address(unquote(host).strip("[]"))
 
 
 def _handlers(rekor: _Rekor, metrics: TlogMetrics) -> grpc.GenericRpcHandler:

@@ -1,0 +1,115 @@
+"""What the log does at once for requests that cost much: how many, and how much in a turn of the loop."""
+
+import asyncio
+import json
+from contextlib import ExitStack
+
+import pytest
+from tests.support.asgi_call import call
+from tests.support.rekor import ENTRIES, RekorLog, dsse, hashedrekord, to_body
+
+from hallmark.tlog.service import LIGHT_BYTES, MAX_HEAVY_BYTES, MAX_HEAVY_CALLS
+from hallmark.web.turns import TURN_SECONDS, Turns
+
+SIGNERS = ["PKIX_ECDSA_P256_SHA_256"] * 5
+
+
+class SlowTurns(Turns):
+    """Turns in which every piece takes all of the time; notes in which one each heavy piece ran."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.turn = 0
+        self.ran_in: list[int] = []
+        super().__init__(lambda: self.now)
+
+    async def heavy(self, work):
+        def noted():
+            self.now += TURN_SECONDS
+            self.ran_in.append(self.turn)
+            return work()
+
+        return await super().heavy(noted)
+
+    def _turn(self, loop):
+        self.turn += 1
+        super()._turn(loop)
+
+
+@pytest.mark.parametrize("callers", [1, 20])
+def test_a_turn_checks_one_signature_however_many_envelopes_come(callers):
+    log = RekorLog()
+    turns = log.service.turns = SlowTurns()
+    bodies = [to_body(dsse(*SIGNERS, payload=b"%d" % number)) for number in range(callers)]
+
+    async def post(body: bytes) -> int:
+        statuses = []
+
+        async def receive():
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message):
+            statuses.append(message.get("status"))
+
+        scope = {"type": "http", "method": "POST", "path": ENTRIES, "headers": []}
+        await log.routes[0].app(scope, receive, send)
+        return statuses[0]
+
+    async def run():
+        return await asyncio.gather(*map(post, bodies))
+
+    with log:
+        assert asyncio.run(run()) == [201] * callers
+    assert len(turns.ran_in) == len(set(turns.ran_in)) == callers * (len(SIGNERS) + 2)
+
+
+def post(log: RekorLog, request: dict, pad: int = 0) -> tuple[int, str]:
+    answer = call(log.routes, "POST", ENTRIES, to_body(request) + b" " * pad)
+    details = json.loads(answer.body).get("details") or [{}]
+    return answer.status, details[0].get("reason", "")
+
+
+def pad_to(request: dict, size: int) -> int:
+    return size - len(to_body(request))
+
+
+def test_only_so_many_envelopes_are_checked_at_once():
+    with RekorLog() as log, ExitStack() as full:
+        for _ in range(MAX_HEAVY_CALLS - 1):
+            full.enter_context(log.service.heavy.entered(""))
+        assert post(log, dsse())[0] == 201
+        full.enter_context(log.service.heavy.entered(""))
+        assert post(log, dsse(payload=b"other")) == (503, "TOO_MANY_CALLS")
+        assert post(log, hashedrekord())[0] == 201
+
+
+def test_a_large_request_is_a_heavy_one():
+    small = hashedrekord(message=b"small")
+    large = hashedrekord(message=b"large")
+    with RekorLog() as log, ExitStack() as full:
+        for _ in range(MAX_HEAVY_CALLS):
+            full.enter_context(log.service.heavy.entered(""))
+        assert post(log, small, pad_to(small, LIGHT_BYTES))[0] == 201
+        assert post(log, large, pad_to(large, LIGHT_BYTES + 1)) == (503, "TOO_MANY_CALLS")
+
+
+def test_only_so_many_bytes_are_checked_at_once():
+    request = dsse()
+    size = len(to_body(request))
+    with RekorLog() as log:
+        with log.service.heavy.entered("", MAX_HEAVY_BYTES - size + 1):
+            assert post(log, request) == (503, "TOO_MANY_CALLS")
+        with log.service.heavy.entered("", MAX_HEAVY_BYTES - size):
+            assert post(log, request)[0] == 201
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(b"{},", "MALFORMED_JSON"), (b"\\u00e9", "MALFORMED_JSON"), (b"[", "MALFORMED_JSON")],
+)
+def test_a_large_body_that_is_costly_to_parse_is_refused_before(value, reason):
+    with RekorLog() as log:
+        body = b'{"dsseRequestV002":{"verifiers":[' + value * 1_000_000
+        answer = call(log.routes, "POST", ENTRIES, body[: 4 * 1024 * 1024])
+        assert answer.status == 400
+        assert json.loads(answer.body)["details"][0]["reason"] == reason

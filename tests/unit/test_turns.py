@@ -1,0 +1,129 @@
+"""Turns of the event loop: how much work stands between two of them, and whose."""
+
+import asyncio
+from functools import partial
+
+from hallmark.web.turns import MAX_ARRIVALS, TURN_SECONDS, Turns
+
+
+class Work:
+    """Pieces of work on a clock that only they move; notes how much was done in each turn of the loop."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.turn = 0
+        self.done: list[tuple[str, int]] = []
+        self.turns = Turns(lambda: self.now)
+
+    def piece(self, name: str, seconds: float) -> str:
+        self.now += seconds
+        self.done.append((name, self.turn))
+        return name
+
+    def names_by_turn(self) -> list[list[str]]:
+        found: dict[int, list[str]] = {}
+        for name, turn in self.done:
+            found.setdefault(turn, []).append(name)
+        return [found[turn] for turn in sorted(found)]
+
+    def run(self, *calls) -> list:
+        async def count():
+            while True:
+                self.turn += 1
+                await asyncio.sleep(0)
+
+        async def everything():
+            counting = asyncio.create_task(count())
+            results = await asyncio.gather(*(call() for call in calls), return_exceptions=True)
+            counting.cancel()
+            return results
+
+        return asyncio.run(everything())
+
+    def light(self, name: str, seconds: float):
+        return lambda: self.turns.light(partial(self.piece, name, seconds))
+
+    def heavy(self, name: str, seconds: float):
+        return lambda: self.turns.heavy(partial(self.piece, name, seconds))
+
+
+def test_light_pieces_run_at_once_until_the_turn_is_over():
+    work = Work()
+    half = TURN_SECONDS / 2
+    results = work.run(*(work.light(name, half) for name in "abcde"))
+    assert results == list("abcde")
+    assert work.names_by_turn() == [["a", "b"], ["c", "d"], ["e"]]
+
+
+def test_a_turn_takes_one_heavy_piece_however_long_it_is():
+    work = Work()
+    work.run(*(work.heavy(name, 10 * TURN_SECONDS) for name in "abc"))
+    assert work.names_by_turn() == [["a"], ["b"], ["c"]]
+
+
+def test_short_heavy_pieces_share_a_turn():
+    work = Work()
+    work.run(*(work.heavy(name, TURN_SECONDS / 2) for name in "abcd"))
+    assert work.names_by_turn() == [["a", "b"], ["c", "d"]]
+
+
+def test_light_pieces_do_not_wait_behind_heavy_ones():
+    work = Work()
+    heavy = [work.heavy("heavy", 2 * TURN_SECONDS) for _ in range(100)]
+    work.run(*heavy, *(work.light("light", TURN_SECONDS) for _ in range(3)))
+    turns = work.names_by_turn()
+    assert all(turn.count("heavy") <= 1 for turn in turns)
+    last = max(number for number, turn in enumerate(turns) if "light" in turn)
+    assert last <= 3
+
+
+def test_heavy_pieces_get_through_however_many_light_ones_come():
+    work = Work()
+
+    async def flood():
+        while not any(name == "heavy" for name, _ in work.done):
+            await asyncio.gather(*(work.light("light", TURN_SECONDS)() for _ in range(5)))
+
+    work.run(flood, work.heavy("heavy", TURN_SECONDS))
+    assert len(work.done) < 20
+
+
+def test_what_a_piece_raises_is_its_callers():
+    work = Work()
+
+    def fail():
+        raise ValueError("of a piece")
+
+    light, heavy, other = work.run(
+        lambda: work.turns.light(fail), lambda: work.turns.heavy(fail), work.heavy("b", 0.0)
+    )
+    assert (str(light), str(heavy), other) == ("of a piece", "of a piece", "b")
+
+
+def test_the_piece_of_a_caller_that_has_gone_is_not_run():
+    work = Work()
+
+    async def leave():
+        gone = asyncio.create_task(work.heavy("gone", 0.0)())
+        await asyncio.sleep(0)
+        gone.cancel()
+
+    work.run(leave, work.heavy("other", 0.0))
+    assert [name for name, _ in work.done] == ["other"]
+
+
+def test_so_many_requests_begin_in_a_turn():
+    work = Work()
+
+    async def begin():
+        await work.turns.arrive()
+        work.piece("begun", 0.0)
+
+    work.run(*[begin] * (2 * MAX_ARRIVALS + 1))
+    assert [len(turn) for turn in work.names_by_turn()] == [MAX_ARRIVALS, MAX_ARRIVALS, 1]
+
+
+def test_turns_go_on_in_another_loop():
+    work = Work()
+    assert work.run(work.light("a", 2 * TURN_SECONDS)) == ["a"]
+    assert work.run(work.light("b", 0.0), work.heavy("c", 0.0)) == ["b", "c"]
