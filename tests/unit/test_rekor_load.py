@@ -25,7 +25,7 @@ class SlowTurns(Turns):
 
     async def heavy(self, work):
         def noted():
-            self.now += TURN_SECONDS
+            self.now += 2 * TURN_SECONDS
             self.ran_in.append(self.turn)
             return work()
 
