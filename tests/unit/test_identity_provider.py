@@ -10,10 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.support.small_ca import BASE_URL, EMAIL, ISSUER, SECRET, SmallCa, b64, b64url, key_request, rsa_key
 
-from hallmark.adapters.storage.grants import MAX_GRANTS, SqliteGrants
+from hallmark.adapters.storage.grants import SqliteGrants
 from hallmark.core.oidc.jwks import parse_jwks
 from hallmark.core.oidc.token import parse_token, verify_token
-from hallmark.errors import ConfigurationError, Overloaded
+from hallmark.errors import ConfigurationError
 from hallmark.idp.config import IdpConfig
 from hallmark.idp.http import routes as idp_routes
 from hallmark.idp.service import IdentityProvider
@@ -424,21 +424,3 @@ def test_refuses_to_start_on_anything_but_loopback(small, url):
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:9"])
 def test_starts_on_loopback(small, url):
     IdentityProvider(config=IdpConfig(base_url=url), key=rsa_key(), grants=small.grants, clock=small.clock)
-
-
-def test_grants_are_bounded_expire_and_change_hands_once(tmp_path):
-    grants, other = SqliteGrants(tmp_path / "g"), SqliteGrants(tmp_path / "g")
-    grants.add(b"k", b"old", expires_at=10, now=0)
-    assert other.get(b"k", now=9) == b"old"
-    assert other.get(b"k", now=10) is None
-    assert other.replace(b"k", b"old", b"new", now=1)
-    assert not grants.replace(b"k", b"old", b"newer", now=1)
-    assert grants.take(b"k", now=1) == b"new"
-    assert other.take(b"k", now=1) is None
-    for number in range(MAX_GRANTS):
-        grants._database.execute("INSERT INTO grants VALUES (?, ?, 5)", (b"%d" % number, b""))
-    with pytest.raises(Overloaded):
-        grants.add(b"x", b"", expires_at=20, now=1)
-    grants.add(b"x", b"", expires_at=20, now=6)
-    grants.close()
-    other.close()

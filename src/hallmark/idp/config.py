@@ -14,11 +14,14 @@ DEFAULT_CLIENT_ID: Final = "sigstore"
 class IdpConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the provider.
 
-    `base_url` is the instance's public URL without a path, for example `http://127.0.0.1:8080`; the issuer is
-    `<base_url>/oidc`. `client_id` is the one public client, and the audience of every token.
+    `base_url` is the instance's public URL without a path, for example `http://127.0.0.1:8080`; the issuer
+    is `<base_url>/oidc`. `client_id` is the one public client, and the audience of every token.
     `token_secret_sha256` is the SHA-256 of the secret that command lines show to get a token without a
     login; None turns that off. Lifetimes are in seconds, `poll_interval_seconds` is how often a device may
-    ask; `max_body_bytes` bounds a form.
+    ask, and one that has not asked for `device_silence_seconds` is forgotten. `max_grants` bounds the
+    logins of each kind that are under way; the one that is nearest to its end gives way to another.
+    `max_body_bytes` bounds a form, `max_body_bytes_in_flight` all of the process that are still arriving,
+    `body_timeout` the seconds that one may take, `max_calls` the requests that a process works on at once.
     """
 
     base_url: str
@@ -27,8 +30,15 @@ class IdpConfig(msgspec.Struct, frozen=True, kw_only=True):
     token_lifetime_seconds: int = 600
     code_lifetime_seconds: int = 120
     device_lifetime_seconds: int = 600
+    device_silence_seconds: int = (
+        60  # thirty times the interval; whoever asks for a code only is gone by then
+    )
     poll_interval_seconds: int = 2
+    max_grants: int = 5000
     max_body_bytes: int = 16 * 1024
+    max_body_bytes_in_flight: int = 16 * 1024 * 1024
+    body_timeout: float = 10.0
+    max_calls: int = 1024  # of a millisecond each
 
     @property
     def oidc_issuer(self) -> str:

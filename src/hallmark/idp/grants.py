@@ -10,8 +10,12 @@ class Grants(Protocol):
     1970) does not exist. `take` and `replace` are atomic: of two that race, one wins.
     """
 
-    def add(self, key: bytes, value: bytes, *, expires_at: int, now: int) -> None:
-        """Store a grant; raises `Overloaded` when there are too many already."""
+    def add(self, key: bytes, value: bytes, *, kind: str, most: int, expires_at: int, now: int) -> None:
+        """Store a grant; where there are `most` of its kind already, the one that would expire first goes."""
+        ...
+
+    def extend(self, key: bytes, *, expires_at: int, now: int) -> None:
+        """Let a grant live until then, if that is later; nothing happens where there is none."""
         ...
 
     def get(self, key: bytes, *, now: int) -> bytes | None:

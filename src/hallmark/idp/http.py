@@ -13,13 +13,15 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from hallmark.errors import HallmarkError, MalformedInput, PolicyViolation, Unauthenticated
+from hallmark.errors import HallmarkError, MalformedInput, Overloaded, PolicyViolation, Unauthenticated
 from hallmark.idp.config import IdpConfig
 from hallmark.idp.pages import code_page, device_page, login_page, message_page, page_headers
 from hallmark.idp.problems import OAuthError
 from hallmark.idp.service import OUT_OF_BAND, IdentityProvider, check_parameters, redirect_with_code
-from hallmark.web.asgi import read_body
+from hallmark.web.asgi import BodyBudget, content_length, read_body
+from hallmark.web.gate import Gate, peer_of
 from hallmark.web.problems import status_of
+from hallmark.web.turns import Turns
 
 CODE_GRANT: Final = "authorization_code"
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
@@ -40,9 +42,9 @@ _CARRIED: Final = (
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def routes(service: IdentityProvider) -> list[BaseRoute]:
-    """Give every route of the provider, below `/oidc`."""
-    endpoints = _Endpoints(service)
+def routes(service: IdentityProvider, turns: Turns | None = None) -> list[BaseRoute]:
+    """Give every route of the provider, below `/oidc`; `turns` are those of the process."""
+    endpoints = _Endpoints(service, turns or Turns())
     return [
         Route("/.well-known/openid-configuration", endpoints.discover),
         Route("/keys", endpoints.keys),
@@ -56,10 +58,13 @@ def routes(service: IdentityProvider) -> list[BaseRoute]:
 
 
 class _Endpoints:
-    def __init__(self, service: IdentityProvider) -> None:
+    def __init__(self, service: IdentityProvider, turns: Turns) -> None:
         self._service = service
         self._config = service.config
         self._discovery = _discovery(service.config)
+        self._turns = turns
+        self._gate = Gate(service.config.max_calls, "logins")
+        self._budget = BodyBudget(service.config.max_body_bytes_in_flight)
         self._grants = {
             CODE_GRANT: service.exchange_code,
             DEVICE_GRANT: service.exchange_device_code,
@@ -86,7 +91,7 @@ class _Endpoints:
         checked = self._service.check_authorization(form)
         email = form.get("email", "")
         try:
-            code = self._service.authorize(checked, email)
+            code = await self._turns.light(lambda: self._service.authorize(checked, email))
         except MalformedInput as error:
             page = login_page(
                 f"{self._config.oidc_issuer}/auth", _carried(form), email=email, error=error.message
@@ -105,7 +110,7 @@ class _Endpoints:
         form = await self._form(request)
         user_code, email = form.get("user_code", ""), form.get("email", "")
         try:
-            self._service.approve_device(user_code, email)
+            await self._turns.light(lambda: self._service.approve_device(user_code, email))
         except (MalformedInput, OAuthError) as error:
             page = device_page(
                 f"{self._config.oidc_issuer}/device", user_code=user_code, email=email, error=error.message
@@ -117,7 +122,8 @@ class _Endpoints:
         )
 
     async def start_device(self, request: Request) -> Response:
-        codes = self._service.start_device(await self._client_form(request))
+        form = await self._client_form(request)
+        codes = await self._turns.light(lambda: self._service.start_device(form))
         page = f"{self._config.oidc_issuer}/device"
         answer = {
             "device_code": codes.device_code,
@@ -131,13 +137,8 @@ class _Endpoints:
 
     async def token(self, request: Request) -> Response:
         form = await self._client_form(request)
-        grant_type = form.get("grant_type", "")
-        if grant_type == SECRET_GRANT:
-            token = self._service.exchange_secret(form, _credentials(request, "bearer"))
-        elif grant_type in self._grants:
-            token = self._grants[grant_type](form)
-        else:
-            raise OAuthError("unsupported_grant_type", f"grant_type {grant_type[:80]!r} is not supported")
+        with self._gate.entered(peer_of(request.scope)):
+            token = await self._turns.light(lambda: self._exchange(request, form))
         answer = {
             "access_token": token,  # the same token twice: some clients take the one, some the other
             "id_token": token,
@@ -146,6 +147,14 @@ class _Endpoints:
             "scope": "openid email",
         }
         return JSONResponse(answer, headers=_NO_STORE)
+
+    def _exchange(self, request: Request, form: dict[str, str]) -> str:
+        grant_type = form.get("grant_type", "")
+        if grant_type == SECRET_GRANT:
+            return self._service.exchange_secret(form, _credentials(request, "bearer"))
+        if grant_type in self._grants:
+            return self._grants[grant_type](form)
+        raise OAuthError("unsupported_grant_type", f"grant_type {grant_type[:80]!r} is not supported")
 
     async def _form(self, request: Request) -> dict[str, str]:
         """Read a form that this host was meant to get, from a page of ours or from no page at all."""
@@ -160,7 +169,13 @@ class _Endpoints:
                 f"the request comes from {origin[:100]!r}, not from {self._config.base_url!r}",
                 code="foreign_origin",
             )
-        body = await read_body(request.receive, self._config.max_body_bytes)
+        body = await read_body(
+            request.receive,
+            self._config.max_body_bytes,
+            budget=self._budget,
+            seconds=self._config.body_timeout,
+            announced=content_length(request.scope),
+        )
         return _fields(body.decode("utf-8", "replace"))
 
     async def _client_form(self, request: Request) -> dict[str, str]:
@@ -237,7 +252,7 @@ def _json_errors(endpoint: _Endpoint) -> _Endpoint:
                 "error": error.code if known else "invalid_request",
                 "error_description": error.message,
             }
-            return JSONResponse(answer, _status(error), headers=_NO_STORE)
+            return JSONResponse(answer, _status(error), headers={**_NO_STORE, **_retry(error)})
 
     return guarded
 
@@ -250,9 +265,13 @@ def _page_errors(endpoint: _Endpoint) -> _Endpoint:
             return await endpoint(request)
         except HallmarkError as error:
             page = message_page("This does not work", error.message)
-            return HTMLResponse(page, _status(error), headers=page_headers())
+            return HTMLResponse(page, _status(error), headers={**page_headers(), **_retry(error)})
 
     return guarded
+
+
+def _retry(error: HallmarkError) -> dict[str, str]:
+    return {"retry-after": str(error.retry_after)} if isinstance(error, Overloaded) else {}
 
 
 def _status(error: HallmarkError) -> int:

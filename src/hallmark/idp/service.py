@@ -61,6 +61,8 @@ class _CodeGrant(msgspec.Struct, frozen=True, kw_only=True, tag="code"):
 class _DeviceGrant(msgspec.Struct, frozen=True, kw_only=True, tag="device"):
     code_challenge: str
     nonce: str
+    ends_at: int
+    user_key: bytes
     email: str = ""
 
 
@@ -131,10 +133,14 @@ class IdentityProvider:
         device_code = secrets.token_urlsafe(32)
         letters = "".join(secrets.choice(_USER_CODE_LETTERS) for _ in range(8))
         grant = _DeviceGrant(
-            code_challenge=_code_challenge(parameters, required=False), nonce=parameters.get("nonce", "")
+            code_challenge=_code_challenge(parameters, required=False),
+            nonce=parameters.get("nonce", ""),
+            ends_at=self._now() + lifetime,
+            user_key=_hash(letters),
         )
-        self._remember(device_code, grant, lifetime)
-        self._remember(letters, _UserCode(_hash(device_code)), lifetime)
+        silence = min(lifetime, self.config.device_silence_seconds)
+        self._remember(device_code, grant, silence)
+        self._remember(letters, _UserCode(_hash(device_code)), silence)
         return DeviceCodes(
             device_code=device_code,
             user_code=f"{letters[:4]}-{letters[4:]}",
@@ -154,6 +160,7 @@ class IdentityProvider:
             raise OAuthError("invalid_request", "no device waits with this code")
         grant = _decode_grant(pending)
         if isinstance(grant, _DeviceGrant):
+            self._keep_waiting(user.device_key, grant, now)
             approved = msgspec.json.encode(msgspec.structs.replace(grant, email=address))
             self._grants.replace(user.device_key, pending, approved, now=now)
 
@@ -178,6 +185,7 @@ class IdentityProvider:
         if grant.code_challenge:
             _check_verifier(parameters, grant.code_challenge)
         if not grant.email:
+            self._keep_waiting(key, grant, now)
             raise OAuthError("authorization_pending", "nobody has entered the code yet")
         if self._grants.take(key, now=now) is None:
             raise OAuthError("expired_token", "the device code is used")
@@ -199,8 +207,20 @@ class IdentityProvider:
 
     def _remember(self, code: str, grant: _Grant, lifetime_seconds: int) -> None:
         now = self._now()
-        value = msgspec.json.encode(grant)
-        self._grants.add(_hash(code), value, expires_at=now + lifetime_seconds, now=now)
+        self._grants.add(
+            _hash(code),
+            msgspec.json.encode(grant),
+            kind=type(grant).__name__,
+            most=self.config.max_grants,
+            expires_at=now + lifetime_seconds,
+            now=now,
+        )
+
+    def _keep_waiting(self, key: bytes, grant: _DeviceGrant, now: int) -> None:
+        """Let a device that asks go on waiting; the person may take minutes."""
+        until = min(now + self.config.device_silence_seconds, grant.ends_at)
+        for item in (key, grant.user_key):
+            self._grants.extend(item, expires_at=until, now=now)
 
     def _token(self, email: str, nonce: str) -> str:
         now = self._now()

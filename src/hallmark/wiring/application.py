@@ -233,7 +233,7 @@ def open_application(
         *ca_http.routes(ca),
         *tsa_http.routes(tsa, turns),
         mount("/ctlog", [*ctlog_http.routes(ctlog), *ctlog_reads]),
-        mount("/oidc", idp_http.routes(idp)),
+        mount("/oidc", idp_http.routes(idp, turns)),
         mount("/tuf", tuf_http.routes(layout.tuf)),
     ]
     return Application(

@@ -4,23 +4,28 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from hallmark.errors import Overloaded
-
-MAX_GRANTS: Final = 10_000
 BUSY_TIMEOUT_SECONDS: Final = 5.0
 
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS grants (
+DROP TABLE IF EXISTS grants;
+CREATE TABLE IF NOT EXISTS login (
     key BLOB PRIMARY KEY,
+    kind TEXT NOT NULL,
     value BLOB NOT NULL,
     expires_at INTEGER NOT NULL
-) WITHOUT ROWID
+);
+CREATE INDEX IF NOT EXISTS login_by_end ON login (kind, expires_at)
 """
-_ADD: Final = "INSERT INTO grants (key, value, expires_at) VALUES (?, ?, ?)"
-_GET: Final = "SELECT value FROM grants WHERE key = ? AND expires_at > ?"
-_REPLACE: Final = "UPDATE grants SET value = ? WHERE key = ? AND value = ? AND expires_at > ?"
-_TAKE: Final = "DELETE FROM grants WHERE key = ? AND expires_at > ? RETURNING value"
-_SWEEP: Final = "DELETE FROM grants WHERE expires_at <= ?"
+_ADD: Final = "INSERT INTO login (key, kind, value, expires_at) VALUES (?, ?, ?, ?)"
+_GET: Final = "SELECT value FROM login WHERE key = ? AND expires_at > ?"
+_REPLACE: Final = "UPDATE login SET value = ? WHERE key = ? AND value = ? AND expires_at > ?"
+_EXTEND: Final = "UPDATE login SET expires_at = max(expires_at, ?) WHERE key = ? AND expires_at > ?"
+_TAKE: Final = "DELETE FROM login WHERE key = ? AND expires_at > ? RETURNING value"
+_SWEEP: Final = "DELETE FROM login WHERE expires_at <= ?"
+_COUNT: Final = "SELECT count(*) FROM login WHERE kind = ?"
+_DROP_FIRST: Final = (
+    "DELETE FROM login WHERE key IN (SELECT key FROM login WHERE kind = ? ORDER BY expires_at, rowid LIMIT ?)"
+)
 
 
 class SqliteGrants:
@@ -30,22 +35,27 @@ class SqliteGrants:
         self._database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
-        self._database.execute(_SCHEMA)
+        for statement in _SCHEMA.split(";"):
+            self._database.execute(statement)
 
-    def add(self, key: bytes, value: bytes, *, expires_at: int, now: int) -> None:
-        """Store a grant, after sweeping out what has expired; raises `Overloaded`."""
+    def add(self, key: bytes, value: bytes, *, kind: str, most: int, expires_at: int, now: int) -> None:
+        """Store a grant, after sweeping out what has expired and what is too much of its kind."""
         database = self._database
         database.execute("BEGIN IMMEDIATE")
         with database:
             database.execute(_SWEEP, (now,))
-            (count,) = database.execute("SELECT count(*) FROM grants").fetchone()
-            if count >= MAX_GRANTS:
-                raise Overloaded(f"more than {MAX_GRANTS} logins are under way", retry_after=60)
-            database.execute(_ADD, (key, value, expires_at))
+            (count,) = database.execute(_COUNT, (kind,)).fetchone()
+            if count >= most:
+                database.execute(_DROP_FIRST, (kind, count - most + 1))
+            database.execute(_ADD, (key, kind, value, expires_at))
 
     def get(self, key: bytes, *, now: int) -> bytes | None:
         """Find a grant."""
         return _first(self._database.execute(_GET, (key, now)))
+
+    def extend(self, key: bytes, *, expires_at: int, now: int) -> None:
+        """Let a grant live until then, if that is later."""
+        self._database.execute(_EXTEND, (expires_at, key, now))
 
     def replace(self, key: bytes, old: bytes, new: bytes, *, now: int) -> bool:
         """Put `new` in the place of `old`; says whether `old` was there."""
