@@ -261,6 +261,10 @@ class ObjectStore(Protocol):
         """List the objects that stand directly in a folder; none where there is no folder."""
         ...
 
+    def delete(self, path: str) -> None:
+        """Delete an object; nothing happens where there is none."""
+        ...
+
     def delete_folder(self, folder: str) -> None:
         """Delete a folder and the objects directly in it; nothing happens where there is none."""
         ...

@@ -53,6 +53,27 @@ def test_a_deleted_folder_is_gone_and_its_neighbours_stay(objects):
     assert objects.get("tile/0/000") == b"full"
 
 
+def test_a_deleted_object_is_gone(objects):
+    objects.put("tile/0/000.p/1", b"1")
+    objects.put("tile/0/000.p/2", b"2")
+    for _ in range(2):
+        objects.delete("tile/0/000.p/1")
+    assert objects.names("tile/0/000.p") == ("2",)
+
+
+def test_an_object_is_read_in_pieces(objects):
+    objects.put("a/b", b"0123456789")
+    assert objects.size("a/b") == 10
+    assert objects.read("a/b", 0, 4) == b"0123"
+    assert objects.read("a/b", 8, 4) == b"89"
+    assert objects.read("a/b", 10, 4) == b""
+    for path in ("a", "a/c", "a/b/c"):
+        with pytest.raises(NotFound):
+            objects.size(path)
+        with pytest.raises(NotFound):
+            objects.read(path, 0, 1)
+
+
 def test_files_leave_nothing_beside_them(tmp_path):
     objects = FileObjectStore(tmp_path)
     objects.put("a", b"1")

@@ -10,15 +10,24 @@ staged commits dropped, and every later pass asks again for the newest head.
 """
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.merkle import consistency_path, verify_consistency
+from hallmark.core.tiles import TILE_WIDTH
 from hallmark.errors import InvalidProof, NotFound, TrustError
 from hallmark.ports import CheckpointSigner, HeadStore, LogHead, ObjectStore, StagedCommit
 from hallmark.tiledlog.objects import CHECKPOINT, PublishedTiles, tile_path, tile_reader
-from hallmark.tiledlog.partials import changed_tiles, collect_partials, mend_partials
+from hallmark.tiledlog.partials import (
+    Pace,
+    bound_partials,
+    bundle_partial,
+    changed_tiles,
+    collect_partials,
+    mend_partials,
+)
 from hallmark.tiledlog.records import RecordFormat
 from hallmark.tiledlog.view import LogView
 from hallmark.tiledlog.witnessing import Cosigned, Cosigner
@@ -39,6 +48,7 @@ class Publisher:
         records: RecordFormat,
         *,
         cosigner: Cosigner | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._objects = objects
@@ -46,6 +56,7 @@ class Publisher:
         self._format = records
         self._cosigner = cosigner
         self._published: bytes | None = None
+        self._pace = Pace(clock, paced=cosigner is None)
 
     def recover(self) -> None:
         """Bring the published objects up to the head, whatever a crash left; raises `TrustError`.
@@ -59,15 +70,18 @@ class Publisher:
         if published:
             self._check_published(self._signer.verify(published), head)
         self._mend_partials(head.applied)
-        while self.publish():
+        while self.publish(at_once=True):
             pass
 
-    def publish(self) -> bool:
+    def publish(self, *, at_once: bool = False) -> bool:
         """Publish what was committed since the last pass, as far as one goes; say whether that left any.
 
         What is committed meanwhile waits for the next pass: under load a publisher that went on at once
-        would write the right edge of the tree, and sync it, for every few entries.
+        would write the right edge of the tree, and sync it, for every few entries. After a large partial
+        bundle, which the next one repeats, that is some time later, unless it must be `at_once`.
         """
+        if not at_once and self._pace.must_wait(self._store.head()):
+            return False
         head, staged = self._store.snapshot(MAX_PASS_ENTRIES)
         if not staged:
             if head.checkpoint != self._published:
@@ -79,6 +93,9 @@ class Publisher:
         self._write_checkpoint(view)
         self._store.set_applied(target.size, view.edge)
         collect_partials(self._objects, self._format.folder, head.applied, target.size)
+        partial = bundle_partial(target.size)
+        if partial is not None:
+            bound_partials(self._objects, self._format.folder, partial)
         return target.checkpoint != head.checkpoint
 
     def _view(self, target: LogHead, staged: Sequence[StagedCommit]) -> LogView:
@@ -91,9 +108,14 @@ class Publisher:
         return PublishedTiles(tile_reader(self._objects, self._format.folder), max_tiles=64)
 
     def _write_tiles(self, view: LogView, applied: int) -> None:
+        partial_bytes = 0
         for tile in changed_tiles(applied, view.head.size):
-            self._objects.put(tile_path(tile, self._format.folder), view.tile(tile))
+            data = view.tile(tile)
+            self._objects.put(tile_path(tile, self._format.folder), data)
+            if tile.level is None and tile.width != TILE_WIDTH:
+                partial_bytes = len(data)
         self._objects.sync()
+        self._pace.wrote(partial_bytes)
 
     def _write_checkpoint(self, view: LogView) -> None:
         note = view.head.checkpoint

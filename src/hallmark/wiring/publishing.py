@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
@@ -67,7 +68,7 @@ class Publishing:
                 self._attempt(self._publish, OSError, Overloaded)
                 if passes % _CHORE_PASSES == 0:
                     self._attempt(self._chore, OSError, HallmarkError)
-            self._attempt(self._publish, OSError, Overloaded)
+            self._attempt(partial(self._publish, at_once=True), OSError, Overloaded)
         except BaseException as error:  # whatever it was, the process must not go on
             logger.critical("publishing stops: %s", error, exc_info=error)
             self._on_failure(error)
@@ -84,9 +85,9 @@ class Publishing:
                 logger.error("cannot publish for now: %s", error)
             self._complaint = str(error)
 
-    def _publish(self) -> None:
+    def _publish(self, *, at_once: bool = False) -> None:
         for publisher, store in self._publishers():
-            while publisher.publish():
+            while publisher.publish(at_once=at_once):
                 store.compact()
             store.compact()  # what was begun under load goes on when the log is idle
 

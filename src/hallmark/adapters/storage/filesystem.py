@@ -108,6 +108,10 @@ class FileObjectStore:
         except (FileNotFoundError, NotADirectoryError):
             return ()
 
+    def delete(self, path: str) -> None:
+        """Delete a file."""
+        (self._root / path).unlink(missing_ok=True)
+
     def delete_folder(self, folder: str) -> None:
         """Delete a folder and its files."""
         target = self._root / folder

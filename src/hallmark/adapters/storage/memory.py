@@ -57,6 +57,10 @@ class MemoryObjectStore:
         inside = (path.removeprefix(prefix) for path in self._objects if path.startswith(prefix))
         return tuple(sorted(name for name in inside if "/" not in name))
 
+    def delete(self, path: str) -> None:
+        """Delete an object."""
+        self._objects.pop(path, None)
+
     def delete_folder(self, folder: str) -> None:
         """Delete the objects directly in a folder."""
         for name in self.names(folder):

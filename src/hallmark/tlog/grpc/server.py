@@ -40,16 +40,16 @@ from hallmark.web.gate import distinct_address
 from hallmark.web.problems import INTERNAL_ERROR, report_unexpected
 
 SERVICE: Final = DESCRIPTOR.services_by_name["Rekor"].full_name
-_MAX_CALLS: Final = 4096
-_MAX_STREAMS: Final = 128  # of one connection; a client waits with the others
-_MAX_HELD_BYTES: Final = 64 * 1024 * 1024  # of answers that are not taken yet: four of the largest bundle
-_MAX_SHARE_BYTES: Final = 40 * 1024 * 1024  # of one connection: two of the largest bundle, and others
+MAX_CALLS: Final = 4096
+MAX_STREAMS: Final = 128  # of one connection; a client waits with the others
+MAX_HELD_BYTES: Final = 64 * 1024 * 1024  # of answers that are not taken yet: four of the largest bundle
+MAX_SHARE_BYTES: Final = 40 * 1024 * 1024  # of one connection: two of the largest bundle, and others
 _ANSWER_BYTES: Final = 8 * 1024  # an entry's proof and checkpoint, with witnesses
 _MAX_ENTRY_BYTES: Final = 128 * 1024  # of an answer: the entry is the most of it
 # A stream that its client does not read ends with its connection alone, so no connection stays for long. The
 # client is told to make another one, and calls that it has begun go on for the grace.
-_AGE_SECONDS: Final = 120
-_GRACE_SECONDS: Final = 30  # more than a caller waits for a commit
+AGE_SECONDS: Final = 120
+GRACE_SECONDS: Final = 30  # more than a caller waits for a commit
 _SILENT_SECONDS: Final = 20  # of a connection that takes nothing, before the kernel ends it
 _WINDOW: Final = 64 * 1024  # of a stream: what a client may send before its message is asked for
 _DRAIN_SECONDS: Final = 10.0
@@ -101,15 +101,15 @@ class GrpcServer:
         self._health = health.aio.HealthServicer()
         largest = service.config.max_body_bytes + _ENVELOPE_BYTES
         self._server = aio.server(
-            maximum_concurrent_rpcs=_MAX_CALLS,
+            maximum_concurrent_rpcs=MAX_CALLS,
             options=(
                 ("grpc.so_reuseport", 1),
                 ("grpc.max_receive_message_length", largest),
                 ("grpc.http2.bdp_probe", 0),  # it would widen the window of every stream
                 ("grpc.http2.lookahead_bytes", _WINDOW),
-                ("grpc.max_concurrent_streams", _MAX_STREAMS),
-                ("grpc.max_connection_age_ms", 1000 * _AGE_SECONDS),
-                ("grpc.max_connection_age_grace_ms", 1000 * _GRACE_SECONDS),
+                ("grpc.max_concurrent_streams", MAX_STREAMS),
+                ("grpc.max_connection_age_ms", 1000 * AGE_SECONDS),
+                ("grpc.max_connection_age_grace_ms", 1000 * GRACE_SECONDS),
                 ("grpc.keepalive_time_ms", 1000 * _SILENT_SECONDS),
                 ("grpc.keepalive_timeout_ms", 1000 * _SILENT_SECONDS),
             ),
@@ -234,13 +234,13 @@ class _HeldAnswers:
     """The answers that a process holds until their readers have taken them."""
 
     def __init__(self) -> None:
-        self._budget = BodyBudget(_MAX_HELD_BYTES)
+        self._budget = BodyBudget(MAX_HELD_BYTES)
         self._shares: Counter[str] = Counter()
 
     def hold(self, context: Context, size: int) -> None:
         """Hold room until the call has ended; raises `Overloaded` (`too_many_answers`)."""
         peer = context.peer()
-        if not self._budget.has(size) or self._shares[peer] + size > _MAX_SHARE_BYTES:
+        if not self._budget.has(size) or self._shares[peer] + size > MAX_SHARE_BYTES:
             raise Overloaded("too many answers are under way", code="too_many_answers")
         self._budget.take(size)
         self._shares[peer] += size
