@@ -365,3 +365,45 @@ def test_what_was_held_for_a_reader_is_given_back_when_it_has_read():
             return [len((await stub(EntryBundleRequest(N="000"))).data) for _ in range(8)]
 
     assert serve(log, talk) == [256 * 60_002] * 8
+
+
+def test_only_so_many_bytes_of_answers_are_held_for_all_connections():
+    log = RekorLog()
+    fill_bundle(log, 60_000)
+
+    async def stall(channel):
+        stub = channel.unary_stream(
+            f"/{SERVICE}/GetEntryBundle", request_serializer=EntryBundleRequest.SerializeToString
+        )
+        calls = [stub(EntryBundleRequest(N="000")) for _ in range(2)]
+        ended = [asyncio.create_task(call.code()) for call in calls]
+        done, _ = await asyncio.wait(ended, timeout=1)
+        return calls, [task.result() for task in done]
+
+    async def talk(client):
+        options = (
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.use_local_subchannel_pool", 1),  # a connection of its own
+        )
+        channels = [aio.insecure_channel(client.address, options=options) for _ in range(3)]
+        found = [await stall(channel) for channel in channels]
+        for calls, _ in found:
+            for call in calls:
+                call.cancel()
+        for channel in channels:
+            await channel.close()
+        return [codes for _, codes in found]
+
+    refused_twice = [grpc.StatusCode.UNAVAILABLE] * 2
+    assert serve(log, talk) == [[], [], refused_twice]
+
+
+def test_a_message_of_many_fields_is_refused_before_it_is_parsed():
+    async def talk(client):
+        create = client.channel.unary_unary(f"/{SERVICE}/CreateEntry")
+        return details_of(await refused(create(b"\x12\x00" * 300)))
+
+    info = error_details_pb2.ErrorInfo()
+    assert serve(RekorLog(), talk)[0].Unpack(info)
+    assert "fields" in info.metadata["message"]

@@ -31,9 +31,9 @@ class SlowTurns(Turns):
 
         return await super().heavy(noted)
 
-    def _turn(self, loop):
+    def _heavy_turn(self, loop):
         self.turn += 1
-        super()._turn(loop)
+        super()._heavy_turn(loop)
 
 
 @pytest.mark.parametrize("callers", [1, 20])

@@ -3,7 +3,9 @@
 import asyncio
 from functools import partial
 
-from hallmark.web.turns import MAX_ARRIVALS, TURN_SECONDS, Turns
+import pytest
+
+from hallmark.web.turns import LONGEST_REST, MAX_ARRIVALS, TURN_SECONDS, Turns
 
 
 class Work:
@@ -127,3 +129,25 @@ def test_turns_go_on_in_another_loop():
     work = Work()
     assert work.run(work.light("a", 2 * TURN_SECONDS)) == ["a"]
     assert work.run(work.light("b", 0.0), work.heavy("c", 0.0)) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rest"), [(0.01, 0.01), (LONGEST_REST, LONGEST_REST), (0.2, LONGEST_REST)]
+)
+@pytest.mark.parametrize("light", [True, False])
+def test_heavy_pieces_rest_where_light_ones_come(seconds, rest, light):
+    """The thread that commits needs the interpreter too: half of the time is left to it."""
+    work = Work()
+    rests: list[float] = []
+
+    async def both():
+        loop = asyncio.get_running_loop()
+        later = loop.call_later
+        loop.call_later = lambda delay, *call: rests.append(delay) or later(0, *call)
+        heavy = [asyncio.create_task(work.heavy("heavy", seconds)()) for _ in range(3)]
+        if light:
+            await work.light("light", 0.0)()
+        await asyncio.gather(*heavy)
+
+    work.run(both)
+    assert rests == ([pytest.approx(rest)] if light else [])

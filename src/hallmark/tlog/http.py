@@ -12,7 +12,7 @@ from hallmark.errors import NotFound, Overloaded
 from hallmark.tlog.answers import FROZEN_TEXT, EntryPrinter, Refusal, Refused, duplicate_message
 from hallmark.tlog.creation import EntryCreator
 from hallmark.tlog.metrics import TlogMetrics
-from hallmark.tlog.requests import parse_create_entry
+from hallmark.tlog.requests import EntryRequest, parse_create_entry
 from hallmark.tlog.service import LIGHT_BYTES, Submission, TlogService
 from hallmark.web.asgi import App, BodyBudget, Receive, Scope, Send, content_length, read_body, respond
 from hallmark.web.gate import peer_of
@@ -95,9 +95,13 @@ class _CreateEntry:
             seconds=config.body_timeout,
             announced=content_length(scope),
         )
-        if len(body) > LIGHT_BYTES:
-            check_structure(body)
-        return Submission(len(body), partial(parse_create_entry, body), peer_of(scope))
+        parse = parse_create_entry if len(body) <= LIGHT_BYTES else _parse_large
+        return Submission(len(body), partial(parse, body), peer_of(scope))
+
+
+def _parse_large(body: bytes) -> EntryRequest:
+    check_structure(body)
+    return parse_create_entry(body)
 
 
 async def _answer_duplicate(send: Send, path: str, index: int) -> int:

@@ -2,8 +2,9 @@
 
 Everything that a request costs runs as pieces, and a turn of the loop takes as many as it has time for.
 What does not fit waits for the next one, in two queues: the light pieces of ordinary requests, and the
-heavy ones of requests that take many or long pieces. Light ones go first, but in every turn one heavy piece
-gets through.
+heavy ones of requests that take many or long pieces. A heavy piece gets through whatever comes, but where
+light ones came too, as much time is left after it as it took: the committing thread, which they wait for,
+needs the interpreter again and again.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 TURN_SECONDS: Final = 0.004  # a commit takes about one: a caller waits a few turns and should not notice
+LONGEST_REST: Final = 0.05  # between heavy pieces, while others need the processor for their commits
 MAX_ARRIVALS: Final = 32  # a tenth of a millisecond each, before any work of ours
 _Queue = deque[tuple[Callable[[], Any], "asyncio.Future[Any]"]]
 
@@ -28,6 +30,9 @@ class Turns:
         self._heavy: _Queue = deque()
         self._began = 0.0
         self._turning = False
+        self._heavy_due = False
+        self._heavy_loop: asyncio.AbstractEventLoop | None = None
+        self._light_came = False
         self._arriving: deque[asyncio.Future[None]] = deque()
         self._arrived = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -43,13 +48,17 @@ class Turns:
 
     async def light(self, work: Callable[[], T]) -> T:
         """Run a short piece: at once where this turn has time left, else in one of the next."""
+        self._light_came = True
         if not self._light and self._has_time():
             return work()
         return await self._wait(self._light, work)
 
     async def heavy(self, work: Callable[[], T]) -> T:
         """Run a piece of a request that has many, or a long one: after those that came before it."""
-        self._has_time()
+        loop = asyncio.get_running_loop()
+        if not self._heavy_due or loop is not self._heavy_loop:
+            self._heavy_due, self._heavy_loop = True, loop
+            loop.call_soon(self._heavy_turn, loop)
         return await self._wait(self._heavy, work)
 
     def _has_time(self) -> bool:
@@ -74,7 +83,7 @@ class Turns:
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin another turn, as long as somebody waits."""
-        if not (self._arriving or self._light or self._heavy):
+        if not (self._arriving or self._light):
             self._turning = False
             return
         self._begin(loop)
@@ -85,10 +94,19 @@ class Turns:
                 arrived.set_result(None)
         while self._light and self._has_time():
             _run(*self._light.popleft())
-        while self._heavy:
+
+    def _heavy_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run what a turn has time for, at least one piece, and rest as long where light ones came."""
+        began, took = self._clock(), 0.0
+        while self._heavy and took < TURN_SECONDS:
             _run(*self._heavy.popleft())
-            if not self._has_time():
-                break
+            took = self._clock() - began
+        self._heavy_due = bool(self._heavy)
+        if self._heavy and self._light_came:
+            loop.call_later(min(took, LONGEST_REST), self._heavy_turn, loop)
+        elif self._heavy:
+            loop.call_soon(self._heavy_turn, loop)
+        self._light_came = False
 
 
 def _run(work: Callable[[], Any], future: "asyncio.Future[Any]") -> None:
