@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import math
+from functools import partial
 
 import pytest
 from cryptography import x509
@@ -34,8 +35,8 @@ from hallmark.core.x509.certificate import parse_signing_certificate
 from hallmark.core.x509.tsa_chain import check_tsa_chain
 from hallmark.ctlog.acceptance import AcceptedRoots, load_certificate
 from hallmark.errors import ConfigurationError, HallmarkError, InvalidCertificate, MalformedInput
-from hallmark.tlog.requests import parse_create_entry
-from hallmark.tlog.service import TlogService
+from hallmark.tlog.requests import DsseRequest, parse_create_entry
+from hallmark.tlog.service import Submission, TlogService
 
 CONSTANT = bytes([1]) + bytes(63)
 """R is the identity and S is zero: over a key that is the identity, a signature of any message."""
@@ -127,7 +128,13 @@ def service():
 
 
 def check(service: TlogService, body: bytes) -> None:
-    asyncio.run(service.check(parse_create_entry(body)))
+    async def run() -> None:
+        submission = Submission(len(body), partial(parse_create_entry, body))
+        found = await service.read(submission)
+        if isinstance(found, DsseRequest):
+            await service.check_envelope(found, submission)
+
+    asyncio.run(run())
 
 
 def certificate_of(key) -> bytes:

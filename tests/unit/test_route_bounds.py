@@ -20,7 +20,6 @@ from hallmark.instance.connections import UNTAKEN_SECONDS
 from hallmark.instance.serving import run, serve
 from hallmark.tlog import http as tlog_http
 from hallmark.web.application import Dispatcher
-from hallmark.web.json_structure import MAX_MARKS
 from hallmark.web.log_reads import MAX_BUNDLE_READS, ReadLoad
 from hallmark.web.turns import MAX_ARRIVALS, Turns
 
@@ -60,15 +59,6 @@ def test_only_so_many_submissions_are_looked_at_at_once(small, path):
     with fill(gate, ctlog_http.MAX_SUBMISSIONS):
         refused = call(routes, "POST", path, b'{"chain":[]}')
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
-
-
-def test_a_submission_of_many_values_is_refused_before_it_is_parsed(small):
-    routes = ctlog_http.routes(small.ctlog)
-    for count, reason in ((MAX_MARKS - 3, b"1 to 10"), (MAX_MARKS - 2, b"marks of structure")):
-        body = b'{"chain":[%s""]}' % (b'"",' * count)
-        answer = call(routes, "POST", "/ct/v1/add-chain", body)
-        assert answer.status == 400
-        assert reason in answer.body
 
 
 def test_an_entry_of_many_values_is_refused_before_it_is_parsed():

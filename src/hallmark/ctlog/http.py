@@ -20,7 +20,6 @@ from hallmark.ctlog.service import CtLog
 from hallmark.errors import HallmarkError, MalformedInput, Overloaded
 from hallmark.web.asgi import App, BodyBudget, Receive, Scope, Send, content_length, read_body, respond
 from hallmark.web.gate import Gate, peer_of
-from hallmark.web.json_structure import check_structure
 from hallmark.web.problems import report_unexpected, status_of
 
 _TEXT: Final = b"text/plain; charset=utf-8"
@@ -62,7 +61,6 @@ class _SubmissionRoute:
                 receive, self._max_body_bytes, budget=self._budget, announced=content_length(scope)
             )
             with self._gate.entered(peer_of(scope)):
-                check_structure(submitted)
                 body = _print_sct(await self._add(_parse_chain(submitted, self._max_chain)))
         except HallmarkError as error:
             await _refuse_error(send, error)
