@@ -1,6 +1,7 @@
 """What a raw ASGI route needs: a bounded body in, one answer out."""
 
 import asyncio
+import io
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 
@@ -143,7 +144,7 @@ class _Rest:
         self._max = max_body_bytes
         self._budget = budget
         self._held = 0
-        self._chunks: list[bytes] = []
+        self._body = io.BytesIO()  # it gives its bytes away without another copy of them
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._deadline = self._began + seconds
@@ -163,14 +164,14 @@ class _Rest:
             if self._gave_way:
                 raise Overloaded("too many requests are still arriving", code="too_many_bodies") from None
             raise _too_slow() from None
-        return b"".join(self._chunks)
+        return self._body.getvalue()
 
     def _add(self, chunk: bytes) -> None:
         if self._held + len(chunk) > self._max:
             raise _too_large(self._max)
         self._budget.take(len(chunk))
         self._held += len(chunk)
-        self._chunks.append(chunk)
+        self._body.write(chunk)
 
     def age(self) -> float:
         """Tell for how many seconds it has been arriving."""
@@ -187,7 +188,7 @@ class _Rest:
         self._budget.end(self)
         self._budget.give_back(self._held)
         self._held = 0
-        self._chunks.clear()
+        self._body = io.BytesIO()
 
 
 async def respond(
