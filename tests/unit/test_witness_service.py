@@ -3,12 +3,15 @@
 import base64
 import hashlib
 import sqlite3
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
+from starlette.routing import Mount
+from tests.support.asgi_call import call
 from tests.support.small_log import tree_hash
 from tests.support.witness_server import SmallWitness
 
@@ -23,6 +26,7 @@ from hallmark.ctlog.signer import CtLogSigner
 from hallmark.errors import ConfigurationError, InvalidSignature, MalformedInput, Overloaded
 from hallmark.ports import StorageFailed
 from hallmark.tiledlog.signer import NoteSigner
+from hallmark.witness import http
 from hallmark.witness.config import parse_logs
 from hallmark.witness.requests import print_add_checkpoint
 from hallmark.witness.service import CosigningKeys
@@ -355,3 +359,22 @@ def test_a_witness_checks_its_own_cosignature():
     assert CosigningKeys("w.example/1", [KEY]).cosign(checkpoint, 1_700_000_000)
     with pytest.raises(InvalidSignature):
         CosigningKeys("w.example/1", [FalseKey()]).cosign(checkpoint, 1_700_000_000)
+
+
+def test_only_so_many_checkpoints_are_worked_on_at_once(witness):
+    app = http.hot_routes(witness.witness)[http.ADD_CHECKPOINT]
+    routes = [Mount("", app=app)]
+    with ExitStack() as full:
+        for _ in range(http.MAX_CALLS - 1):
+            full.enter_context(app._gate.entered(""))
+        assert call(routes, "POST", http.ADD_CHECKPOINT, request_for(0, 1)).status == 200
+        full.enter_context(app._gate.entered(""))
+        assert call(routes, "POST", http.ADD_CHECKPOINT, request_for(1, 2)).status == 503
+
+
+def test_unfinished_checkpoints_are_bounded_together(witness):
+    app = http.hot_routes(witness.witness)[http.ADD_CHECKPOINT]
+    app._budget.take(http.MAX_BODY_BYTES_IN_FLIGHT - 999)
+    routes = [Mount("", app=app)]
+    assert call(routes, "POST", http.ADD_CHECKPOINT, b" " * 1000, chunk=500).status == 503
+    assert call(routes, "POST", http.ADD_CHECKPOINT, b" " * 999, chunk=500).status == 400
