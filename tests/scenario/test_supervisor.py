@@ -28,7 +28,7 @@ def test_a_worker_that_waited_long_for_its_turn_is_not_taken_for_silent(tmp_path
         )
         create_instance(layout, instance, now=datetime.now(UTC))
         install(layout)
-        supervisor = Supervisor(layout.root, 1)
+        supervisor = Supervisor(layout.root, 1, reservation.bound)
         (worker,) = supervisor._workers
         time.sleep(3.0)
         supervisor.serve()

@@ -1,9 +1,18 @@
 """Where an instance listens, and what it is called for ever."""
 
+import socket
+import stat
+
 import pytest
 
 from hallmark.errors import ConfigurationError
-from hallmark.instance.listening import Address, Reservation, check_public_url
+from hallmark.instance.listening import (
+    Address,
+    Reservation,
+    check_loopback,
+    check_public_url,
+    parse_listen,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,4 +49,95 @@ def test_refuses_a_public_url_that_no_service_could_go_by(url):
 def test_refuses_a_host_that_is_no_name(host):
     with pytest.raises(ConfigurationError) as refused:
         Reservation(Address(host, 0))
+    assert refused.value.code == "bad_address"
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("localhost:8080", Address("localhost", 8080)),
+        ("[::1]:0", Address("::1", 0)),
+        ("127.0.0.1:65535", Address("127.0.0.1", 65535)),
+        ("unix:/run/h.sock", Address("unix:/run/h.sock", 0)),
+    ],
+)
+def test_reads_an_address_to_listen_on(text, address):
+    assert parse_listen(text) == address
+
+
+@pytest.mark.parametrize(
+    "text", ["8080", ":8080", "host:", "host:65536", "host:" + "9" * 5000, "unix:", "unix:\0"]
+)
+def test_refuses_what_is_no_address_to_listen_on(text):
+    with pytest.raises(ConfigurationError) as refused:
+        parse_listen(text)
+    assert refused.value.code == "bad_address"
+
+
+def test_a_name_is_bound_by_one_of_its_addresses():
+    reservation = Reservation(Address("localhost", 0), loopback=True)
+    try:
+        assert reservation.bound.host in {"127.0.0.1", "::1"}
+        assert reservation.address == Address("localhost", reservation.bound.port)
+    finally:
+        reservation.close()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_the_development_identity_provider_is_held_on_loopback_alone(host):
+    with pytest.raises(ConfigurationError) as refused:
+        Reservation(Address(host, 0), loopback=True)
+    assert refused.value.code == "not_loopback"
+
+
+@pytest.mark.parametrize("host", ["localhost", "sigstore.localhost", "127.9.9.9", "::1"])
+def test_takes_the_names_of_this_machine_for_a_public_host(host):
+    check_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["localhost.example.com", "notlocalhost", "10.0.0.1", "", "::2"])
+def test_refuses_any_other_public_host(host):
+    with pytest.raises(ConfigurationError):
+        check_loopback(host)
+
+
+def test_a_unix_socket_is_for_its_owner_and_group_and_goes_with_its_holder(tmp_path):
+    path = tmp_path / "s"
+    reservation = Reservation(Address(f"unix:{path}", 0))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    with pytest.raises(ConfigurationError) as refused:
+        Reservation(Address(f"unix:{path}", 0))
+    assert refused.value.code == "port_in_use"
+    reservation.close()
+    assert not path.exists()
+
+
+def test_a_unix_socket_that_a_killed_process_left_is_replaced(tmp_path):
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    reservation = Reservation(Address(f"unix:{path}", 0))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    reservation.close()
+
+
+def test_a_file_in_the_place_of_a_unix_socket_is_left_alone(tmp_path):
+    path = tmp_path / "s"
+    path.write_text("precious")
+    with pytest.raises(ConfigurationError) as refused:
+        Reservation(Address(f"unix:{path}", 0))
+    assert refused.value.code == "bad_address"
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize(("length", "taken"), [(107, True), (108, False)])
+def test_a_unix_socket_has_the_path_that_the_system_allows(tmp_path, monkeypatch, length, taken):
+    monkeypatch.chdir(tmp_path)
+    address = Address("unix:" + "s" * length, 0)
+    if taken:
+        Reservation(address).close()
+        return
+    with pytest.raises(ConfigurationError) as refused:
+        Reservation(address)
     assert refused.value.code == "bad_address"

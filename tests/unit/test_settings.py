@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from hallmark.adapters.keys.file import write_key
 from hallmark.errors import ConfigurationError
+from hallmark.instance.listening import Bound
 from hallmark.instance.supervisor import WorkerTask
 from hallmark.tlog.config import TlogConfig
 from hallmark.wiring.settings import GrpcSettings, Settings, parse_settings
@@ -38,7 +39,7 @@ def test_an_empty_file_changes_nothing():
 
 def test_a_worker_is_told_what_was_set():
     found = parse_settings(b"[tlog]\nread_only = true\nalgorithms = ['PKIX_ED25519_PH']\n", FILE)
-    task = WorkerTask(root="r", number=1, metrics_memory=3, settings=found)
+    task = WorkerTask(root="r", number=1, bound=Bound("::1", 80), metrics_memory=3, settings=found)
     assert msgspec.json.decode(msgspec.json.encode(task), type=WorkerTask) == task
     assert task.settings.tlog == TlogConfig(read_only=True, algorithms=frozenset({"PKIX_ED25519_PH"}))
 

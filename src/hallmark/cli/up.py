@@ -30,7 +30,9 @@ def default_directory() -> Path:
 @click.option(
     "--data", type=click.Path(path_type=Path, file_okay=False), help="The directory of the instance."
 )
-@click.option("--listen", metavar="HOST:PORT", help="Where to listen; port 0 picks a free one, once.")
+@click.option(
+    "--listen", metavar="HOST:PORT", help="Where to listen, or unix:PATH; port 0 picks a free one, once."
+)
 @click.option("--public-url", metavar="URL", help="The base URL that clients use, if not that of --listen.")
 @click.option("--workers", type=click.IntRange(1, _MAX_WORKERS), default=1, help="Serving processes.")
 @click.option(

@@ -1,20 +1,35 @@
 """The address an instance listens on, and its public URL."""
 
 import errno
+import os
 import socket
+import stat
+from contextlib import suppress
 from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
 from hallmark.errors import ConfigurationError
 
+BACKLOG: Final = 4096  # connections that wait to be accepted: more than a burst of clients of one instance
+_UNIX: Final = "unix:"
+_SOCKET_MODE: Final = 0o660  # a proxy gets in by the group of the socket's folder
+_HINT: Final = "write --listen HOST:PORT, or --listen unix:PATH"
+
 
 class Address(msgspec.Struct, frozen=True):
-    """A host and a port; port 0 stands for any free one."""
+    """A host and a port, or `unix:PATH` and zero; port 0 of a host stands for any free one."""
 
     host: str
     port: int
+
+    @property
+    def socket_path(self) -> Path | None:
+        """The path of a Unix socket; None for a host."""
+        return Path(self.host.removeprefix(_UNIX)) if self.host.startswith(_UNIX) else None
 
     @property
     def base_url(self) -> str:
@@ -24,25 +39,41 @@ class Address(msgspec.Struct, frozen=True):
     @property
     def netloc(self) -> str:
         """The address in one word."""
+        if self.socket_path is not None:
+            return self.host
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
 
+class Bound(msgspec.Struct, frozen=True):
+    """Where workers listen: on an IP address and a port, or on a socket that the parent has opened."""
+
+    host: str
+    port: int
+    descriptor: int | None = None
+
+
 def parse_listen(text: str) -> Address:
-    """Read `HOST:PORT` or `[HOST]:PORT`; raises `ConfigurationError`."""
+    """Read `HOST:PORT`, `[HOST]:PORT` or `unix:PATH`; raises `ConfigurationError`."""
+    if text.startswith(_UNIX):
+        path = text.removeprefix(_UNIX)
+        if not path or "\0" in path:
+            raise ConfigurationError(f"{text!r} names no socket", code="bad_address", hint=_HINT)
+        return Address(f"{_UNIX}{os.path.abspath(path)}", 0)
     host, separator, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not separator or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ConfigurationError(
-            f"{text!r} is no address to listen on", code="bad_address", hint="write --listen HOST:PORT"
-        )
+    if not separator or not host or not (port.isascii() and port.isdigit()) or int(port[:6]) > 65535:
+        raise ConfigurationError(f"{text!r} is no address to listen on", code="bad_address", hint=_HINT)
     return Address(host, int(port))
 
 
 def check_loopback(host: str) -> None:
-    """Refuse anything but this machine: the development identity provider gives a token to whoever asks."""
+    """Refuse anything but this machine: the development identity provider gives a token to whoever asks.
+
+    `localhost` and the names below it are loopback everywhere (RFC 6761, section 6.3).
+    """
     try:
-        loopback = host == "localhost" or ip_address(host).is_loopback
+        loopback = host == "localhost" or host.endswith(".localhost") or ip_address(host).is_loopback
     except ValueError:
         loopback = False
     if not loopback:
@@ -76,45 +107,125 @@ def check_public_url(url: str) -> str:
 
 
 class Reservation:
-    """A port that this process holds, so that its workers, and nobody else, can listen on it.
+    """A port or a Unix socket that this process holds, so that its workers, and nobody else, can serve it.
 
-    The socket is bound but does not listen: connections go to the workers, which share the port with it.
+    A port's socket is bound but does not listen: connections go to the workers, which share the port with it.
+    A Unix socket cannot be shared so: this process listens, and the workers accept. A name stands for the
+    first of its addresses that this machine has, IPv4 before IPv6; with `loopback` no other is taken.
     """
 
-    def __init__(self, address: Address) -> None:
-        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        port = address.port
+    def __init__(self, address: Address, *, loopback: bool = False) -> None:
+        path = address.socket_path
+        self._path = path
+        if path is not None:
+            self._socket = _listen_on(path)
+            self.address, self.bound = address, Bound(address.host, 0, self._socket.fileno())
+            return
+        host = _find_host(address)
+        if loopback:
+            check_loopback(host)
+        family = _family(host)
         with socket.socket(family, socket.SOCK_STREAM) as probe:  # shares with nobody: finds every user
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _bind(probe, address)
-            port = probe.getsockname()[1]
+            _bind(probe, host, address)
+            port: int = probe.getsockname()[1]
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self.address = Address(address.host, port)
-        _bind(self._socket, self.address)
+        self.address, self.bound = Address(address.host, port), Bound(host, port)
+        _bind(self._socket, host, self.address)
 
     def close(self) -> None:
-        """Give the port back."""
+        """Give the port back, or take the socket away."""
         self._socket.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
 
-def _bind(sock: socket.socket, address: Address) -> None:
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _find_host(address: Address) -> str:
+    """Find the IP address behind a host; raises `ConfigurationError`."""
     try:
-        sock.bind((address.host, address.port))
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (TypeError, ValueError):  # of the name's encoding
         raise ConfigurationError(
             f"{address.host!r} is no host", code="bad_address", hint="write --listen HOST:PORT"
         ) from None
     except OSError as error:
+        raise ConfigurationError(
+            f"the host {address.host!r} has no address: {error.strerror}",
+            code="bad_address",
+            hint="write --listen 127.0.0.1:PORT, or another address of this machine",
+        ) from None
+    hosts = sorted({str(item[4][0]) for item in found}, key=lambda host: (":" in host, host))
+    return next((host for host in hosts if _is_ours(host)), hosts[0])
+
+
+def _is_ours(host: str) -> bool:
+    with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
+
+
+def _bind(sock: socket.socket, host: str, address: Address) -> None:
+    try:
+        sock.bind((host, address.port))
+    except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise ConfigurationError(
-                f"port {address.port} of {address.host} is in use",
-                code="port_in_use",
-                hint="stop what listens there, or choose another port with --listen (a new instance only)",
-            ) from None
+            raise _in_use(f"port {address.port} of {address.host} is in use") from None
         raise ConfigurationError(
             f"cannot listen on {address.host}:{address.port}: {error.strerror}",
             code="bad_address",
             hint="give an address of this machine with --listen",
         ) from None
+
+
+def _in_use(message: str) -> ConfigurationError:
+    return ConfigurationError(
+        message,
+        code="port_in_use",
+        hint="stop what listens there, or choose another port with --listen (a new instance only)",
+    )
+
+
+def _listen_on(path: Path) -> socket.socket:
+    """Listen on a Unix socket; one that a killed process left behind is replaced."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_dead_socket(path)
+        listening.bind(str(path))
+        os.chmod(path, _SOCKET_MODE)
+        listening.listen(BACKLOG)
+    except OSError as error:  # without an errno: the path is longer than an address may be
+        listening.close()
+        raise ConfigurationError(
+            f"cannot listen on {path}: {error.strerror or error}",
+            code="bad_address",
+            hint="name a short path in a folder that you may write to",
+        ) from None
+    except ConfigurationError:
+        listening.close()
+        raise
+    return listening
+
+
+def _remove_dead_socket(path: Path) -> None:
+    """Take away a socket that nobody listens on; raises `ConfigurationError` for anything else."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise ConfigurationError(
+                f"{path} exists and is no socket", code="bad_address", hint="name another path"
+            )
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink()
+                return
+        raise _in_use(f"the socket {path} is in use")

@@ -2,9 +2,8 @@
 
 import logging
 import os
-import signal
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,15 +12,17 @@ from typing import Final
 import msgspec
 
 from hallmark.client.instances import note_instance
-from hallmark.errors import ConfigurationError
+from hallmark.errors import ConfigurationError, HallmarkError
 from hallmark.instance.directory import install, is_new, locked_directory
 from hallmark.instance.listening import (
     Address,
+    Bound,
     Reservation,
     check_loopback,
     check_public_url,
     parse_listen,
 )
+from hallmark.instance.stopping import Stopped, Stopping
 from hallmark.instance.supervisor import Supervisor
 from hallmark.wiring.create import create_instance
 from hallmark.wiring.layout import VERSION, InstanceFile, Layout
@@ -64,62 +65,103 @@ class Running(msgspec.Struct, frozen=True):
 def run_instance(options: Options, announce: Callable[[Running], None]) -> None:
     """Serve until SIGINT or SIGTERM; `announce` is called once everything serves.
 
-    Must run in the main thread. Raises `ConfigurationError` for what the user can mend, `TrustError` for a
-    log that must not go on.
+    It may be told to end at any moment, while it starts and while it stops too. Must run in the main thread.
+    Raises `ConfigurationError` for what the user can change, `TrustError` for a log that must not go on.
     """
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stopping.set())
-    with locked_directory(options.root) as layout:
+    stopping = Stopping()
+    with suppress(Stopped), locked_directory(options.root) as layout:
         new = is_new(layout)
-        instance, reservation = _reserve(options, None if new else layout.read_instance())
-        grpc = _reserve_grpc(options.grpc_listen or options.settings.grpc.listen)
-        address = "" if grpc is None else grpc.address.netloc
-        supervisor = Supervisor(layout.root, options.workers, grpc_address=address, settings=options.settings)
-        try:
-            if new:
-                create_instance(layout, instance, now=datetime.now(UTC))
-                install(layout)
-            _, signer = open_tlog(layout, instance)
-            change_setting(layout, signer, options.witness_policy, options.witness_mode)
-            _serve(Running(instance, layout, address), supervisor, announce, stopping)
-        finally:
-            supervisor.stop()
-            reservation.close()
-            if grpc is not None:
-                grpc.close()
+        with _reserved(options, None if new else layout.read_instance()) as held:
+            supervisor = Supervisor(
+                layout.root,
+                options.workers,
+                held.bound,
+                grpc_address=held.grpc_address,
+                settings=options.settings,
+            )
+            try:
+                if new:
+                    create_instance(layout, held.instance, now=datetime.now(UTC))
+                    install(layout)
+                _, signer = open_tlog(layout, held.instance)
+                change_setting(layout, signer, options.witness_policy, options.witness_mode)
+                running = Running(held.instance, layout, held.grpc_address)
+                _serve(running, supervisor, announce, stopping)
+            finally:
+                supervisor.stop(stopping.pressed)
 
 
 def _serve(
-    running: Running,
-    supervisor: Supervisor,
-    announce: Callable[[Running], None],
-    stopping: threading.Event,
+    running: Running, supervisor: Supervisor, announce: Callable[[Running], None], stopping: Stopping
 ) -> None:
     layout, instance = running.layout, running.instance
     publishing = Publishing(layout, instance, on_failure=_fail)
     publishing.recover()
     supervisor.serve()
+    stopping.serve_on()
     publishing.start()
-    note_instance(instance.base_url, layout.root.resolve())
+    _note(instance.base_url, layout)
     announce(running)
-    supervisor.watch(stopping.is_set)
-    supervisor.stop()
+    supervisor.watch(stopping.asked)
+    supervisor.stop(stopping.pressed)
     publishing.stop()
+
+
+def _note(base_url: str, layout: Layout) -> None:
+    """Note where the instance stands, for commands on this machine; it does without where that fails."""
+    try:
+        note_instance(base_url, layout.root.resolve())
+    except (HallmarkError, RuntimeError) as error:  # the latter: a user without a home
+        logger.info("%s is not noted as the directory of %s: %s", layout.root, base_url, error)
+
+
+class _Held(msgspec.Struct, frozen=True):
+    """What an instance holds as long as it runs: its address, and that of gRPC."""
+
+    instance: InstanceFile
+    bound: Bound
+    grpc_address: str
+
+
+@contextmanager
+def _reserved(options: Options, known: InstanceFile | None) -> Iterator[_Held]:
+    instance, reservation = _reserve(options, known)
+    grpc = None
+    try:
+        grpc = _reserve_grpc(options.grpc_listen or options.settings.grpc.listen)
+        address = "" if grpc is None else Address(grpc.bound.host, grpc.bound.port).netloc
+        yield _Held(instance, reservation.bound, address)
+    finally:
+        reservation.close()
+        if grpc is not None:
+            grpc.close()
 
 
 def _reserve(options: Options, known: InstanceFile | None) -> tuple[InstanceFile, Reservation]:
     """Settle where to listen, and hold the port."""
-    if known is None:
-        address = parse_listen(options.listen or DEFAULT_LISTEN)
-        check_loopback(address.host)
-        reservation = Reservation(address)
+    if known is not None:
+        _check_unchanged(options, known)
+        return known, Reservation(_known_address(known), loopback=True)
+    address = parse_listen(options.listen or DEFAULT_LISTEN)
+    if address.socket_path is not None and options.public_url is None:
+        raise ConfigurationError(
+            f"a socket has no URL: clients would not know what {address.netloc} is called",
+            code="bad_address",
+            hint="pass --public-url http://HOST[:PORT] too, the address of the proxy before the socket",
+        )
+    reservation = Reservation(address, loopback=True)
+    try:
         base_url = check_public_url(options.public_url or reservation.address.base_url)
         instance = _instance(base_url, reservation.address)
         check_loopback(instance.public_host)
-        return instance, reservation
-    _check_unchanged(options, known)
-    return known, Reservation(Address(known.host, known.port))
+    except ConfigurationError:
+        reservation.close()
+        raise
+    return instance, reservation
+
+
+def _known_address(known: InstanceFile) -> Address:
+    return Address(known.host, known.port)
 
 
 def _reserve_grpc(listen: str | None) -> Reservation | None:
@@ -133,8 +175,13 @@ def _reserve_grpc(listen: str | None) -> Reservation | None:
             hint="install hallmark-sigstore[grpc], or leave --grpc-listen out",
         )
     address = parse_listen(listen)
-    check_loopback(address.host)
-    return Reservation(address)
+    if address.socket_path is not None:
+        raise ConfigurationError(
+            "gRPC is not served on a Unix socket: every shard takes the next port",
+            code="bad_address",
+            hint="write --grpc-listen HOST:PORT",
+        )
+    return Reservation(address, loopback=True)
 
 
 def _instance(base_url: str, address: Address) -> InstanceFile:
@@ -155,7 +202,7 @@ def _check_unchanged(options: Options, known: InstanceFile) -> None:
     asked = parse_listen(options.listen)
     if asked.host != known.host or asked.port not in (0, known.port):
         raise ConfigurationError(
-            f"the instance is {known.base_url} for good and listens on {known.host}:{known.port}, "
+            f"the instance is {known.base_url} for good and listens on {_known_address(known).netloc}, "
             f"not {options.listen}",
             code="public_url_is_fixed",
             hint=hint,

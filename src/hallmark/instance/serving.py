@@ -9,14 +9,16 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NoReturn
 
 import uvloop
+from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from hallmark.errors import RemoteError
 from hallmark.instance.connections import end_untaken
+from hallmark.instance.listening import BACKLOG, Bound
 from hallmark.web.asgi import App, Receive, Scope, Send
 
-_BACKLOG: Final = 4096
 _HEADER_SECONDS: Final = 30
 _BUFFER_BYTES: Final = 64 * 1024  # of one connection in each direction; headers have to fit
 MAX_CONNECTIONS: Final = 16_384  # of one process, 10 KiB each while they are idle; others wait to be accepted
@@ -33,8 +35,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 async def serve(
     app: App,
-    host: str,
-    port: int,
+    bound: Bound,
     signals: Sequence[signal.Signals],
     *,
     while_serving: Callable[[], Coroutine[Any, Any, None]],
@@ -43,19 +44,19 @@ async def serve(
     """Serve until one of these signals comes, and what was accepted by then is answered.
 
     `while_serving` runs from when the port answers; `before_stop` is called when a signal has come.
+    Raises what the server could not start for.
     """
     calls = _Calls(app)
-    server = Server(
+    server = _Server(
         calls,
-        address=host,
-        port=port,
+        bound,
         interface=Interfaces.ASGINL,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
             header_read_timeout=_HEADER_SECONDS * 1000, max_buffer_size=_BUFFER_BYTES
         ),
         websockets=False,
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
         backpressure=MAX_CONNECTIONS,
         log_enabled=False,
     )
@@ -72,13 +73,33 @@ async def serve(
     for number in signals:
         loop.add_signal_handler(number, stop)
     await asyncio.sleep(0)
-    await _until_listening(host, port)
-    end_untaken(port)
+    await _until_listening(serving, bound)
+    if bound.descriptor is None:  # the kernel knows no such time for a Unix socket
+        end_untaken(bound.port)
     beside = asyncio.create_task(while_serving())
     waiting = asyncio.create_task(stopped.wait())
     await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
     await _drain(serving, calls)
     beside.cancel()
+
+
+class _Server(Server):
+    """Granian's server, which can also accept on a socket that the parent has opened."""
+
+    def __init__(self, target: App, bound: Bound, **options: Any) -> None:
+        super().__init__(target, address=bound.host, port=bound.port, **options)
+        self._bound = bound
+
+    _shd: Any
+    _sfd: Any
+
+    def _init_shared_socket(self) -> None:
+        if self._bound.descriptor is None:
+            super()._init_shared_socket()  # type: ignore[no-untyped-call]
+            return
+        make_holder: Any = SocketHolder  # its constructor is missing in the stubs
+        self._shd = make_holder(self._bound.descriptor, True, BACKLOG)
+        self._sfd = self._bound.descriptor
 
 
 class _Calls:
@@ -109,16 +130,20 @@ async def _drain(serving: asyncio.Task[None], calls: _Calls) -> None:
         quiet = 0.0 if calls.open else quiet + _LOOK_SECONDS
 
 
-async def _until_listening(host: str, port: int) -> None:
+async def _until_listening(serving: asyncio.Task[None], bound: Bound) -> None:
     """Wait until the port answers: the server says nothing when it begins to listen."""
-    while True:
+    while not serving.done():
+        await asyncio.sleep(0.005)
+        if bound.descriptor is not None and not serving.done():
+            return  # the parent listens already, and who comes before the first accept waits
         try:
-            _, writer = await asyncio.open_connection(host, port)
+            _, writer = await asyncio.open_connection(bound.host, bound.port)
         except OSError:
-            await asyncio.sleep(0.005)
-        else:
-            writer.close()
-            return
+            continue
+        writer.close()
+        return
+    serving.result()
+    raise RemoteError("the HTTP server ended before it served", code="worker_failed")
 
 
 def leave() -> NoReturn:

@@ -7,6 +7,7 @@ who must not be.
 
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from typing import Final
 
 import msgspec
 
-from hallmark.errors import ConfigurationError, HallmarkError, RemoteError
+from hallmark.errors import HallmarkError, RemoteError
+from hallmark.instance.listening import Bound
+from hallmark.instance.refusals import Refusal
 from hallmark.web.metrics import shared_memory
 from hallmark.wiring.settings import Settings
 
@@ -29,7 +32,8 @@ BEAT: Final = b"."
 BEAT_SECONDS: Final = 1.0
 _SILENCE_SECONDS: Final = 15.0
 _MAX_REPORT_BYTES: Final = 4000  # below what a pipe writes at once
-_START_SECONDS: Final = 60.0
+_PATIENCE_SECONDS: Final = 4.0  # a worker serves within one: after this, say what is waited for
+_START_SECONDS: Final = 60.0  # many times what a loaded machine needs: a worker that takes longer hangs
 _STOP_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
@@ -43,6 +47,7 @@ class WorkerTask(msgspec.Struct, frozen=True, kw_only=True):
 
     root: str
     number: int
+    bound: Bound
     metrics_memory: int
     grpc_address: str = ""
     settings: Settings = Settings()
@@ -58,12 +63,13 @@ class Worker:
         self.task = task
         self.served = False
         self._heard = time.monotonic()
+        shared = () if task.bound.descriptor is None else (task.bound.descriptor,)
         # Ctrl-C reaches the whole group, this worker while it still imports too; the parent decides
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self.process = subprocess.Popen(  # noqa: S603  our own module
                 [sys.executable, "-m", "hallmark.instance.worker", *arguments],
-                pass_fds=(lifeline, reports, task.metrics_memory),
+                pass_fds=(lifeline, reports, task.metrics_memory, *shared),
                 stdin=subprocess.DEVNULL,
             )
         finally:
@@ -78,6 +84,13 @@ class Worker:
 
     def wait_until_serving(self) -> None:
         """Wait until the worker serves; raises what it could not start for."""
+        if not self._wait_for_report():
+            self.process.kill()
+            raise RemoteError(
+                f"worker {self.task.number} has not served after {_START_SECONDS:.0f} seconds",
+                code="worker_failed",
+                hint="its last words stand above; look for a disk or a lock that hangs",
+            )
         report = os.read(self._reports, _MAX_REPORT_BYTES)
         if report[:1] == BEAT:
             self.served = True
@@ -85,13 +98,25 @@ class Worker:
             return
         status = self.process.wait(_START_SECONDS)
         if report:
-            refusal = msgspec.json.decode(report, type=Refusal)
-            raise ConfigurationError(refusal.message, code=refusal.code, hint=refusal.hint)
+            raise msgspec.json.decode(report, type=Refusal).error()
         raise RemoteError(
-            f"worker {self.task.number} ended with status {status} before it served",
+            f"worker {self.task.number} ended {_how(status)} before it served",
             code="worker_failed",
             hint="its reason stands above",
         )
+
+    def _wait_for_report(self) -> bool:
+        """Wait for its first word, or its end; say so when that takes long."""
+        if select.select([self._reports], [], [], _PATIENCE_SECONDS)[0]:
+            return True
+        logger.warning(
+            "worker %d (process %d) does not serve yet after %d seconds; it has %d",
+            self.task.number,
+            self.process.pid,
+            _PATIENCE_SECONDS,
+            _START_SECONDS,
+        )
+        return bool(select.select([self._reports], [], [], _START_SECONDS - _PATIENCE_SECONDS)[0])
 
     def listen(self) -> None:
         """Hear what the worker has reported since; one that has been silent for long is killed.
@@ -100,20 +125,28 @@ class Worker:
         """
         os.set_blocking(self._reports, False)
         with suppress(BlockingIOError):
-            if os.read(self._reports, _MAX_REPORT_BYTES):
+            report = os.read(self._reports, _MAX_REPORT_BYTES)
+            if report[:1] == BEAT:
                 self.served = True
                 self._heard = time.monotonic()
+            elif report:
+                self._log_refusal(report)
         if time.monotonic() - self._heard > _SILENCE_SECONDS:
             logger.error("worker %d has been silent for %d seconds", self.task.number, _SILENCE_SECONDS)
             self.process.kill()
             self._heard = time.monotonic()
 
-    def stop(self, deadline: float) -> None:
-        """Wait for the worker to end, and make it end at the deadline."""
-        try:
-            self.process.wait(max(deadline - time.monotonic(), 0))
-        except subprocess.TimeoutExpired:
-            logger.error("worker %d has not ended in %d seconds", self.task.number, _STOP_SECONDS)
+    def _log_refusal(self, report: bytes) -> None:
+        with suppress(msgspec.MsgspecError):
+            logger.error("worker %d: %s", self.task.number, msgspec.json.decode(report, type=Refusal).message)
+
+    def stop(self, deadline: float, pressed: Callable[[], bool]) -> None:
+        """Wait for the worker to end, and make it end at the deadline or when it is pressed."""
+        while self.process.poll() is None and time.monotonic() < deadline and not pressed():
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(_POLL_SECONDS)
+        if self.process.poll() is None:
+            logger.error("worker %d was not given the time to end in order", self.task.number)
             self.process.kill()
             self.process.wait()
         self.close()
@@ -128,17 +161,25 @@ class Supervisor:
     """Runs `count` workers on one directory until `stopping` says to end."""
 
     def __init__(
-        self, root: Path, count: int, *, grpc_address: str = "", settings: Settings | None = None
+        self,
+        root: Path,
+        count: int,
+        bound: Bound,
+        *,
+        grpc_address: str = "",
+        settings: Settings | None = None,
     ) -> None:
         task = WorkerTask(
             root=str(root),
             number=0,
+            bound=bound,
             metrics_memory=shared_memory(count),
             grpc_address=grpc_address,
             settings=settings or Settings(),
         )
         self._workers = [Worker(msgspec.structs.replace(task, number=number)) for number in range(count)]
         self._failures = 0
+        self._next_try = 0.0
 
     def serve(self) -> None:
         """Let the workers serve, and wait until every one does."""
@@ -152,39 +193,39 @@ class Supervisor:
         while not stopping():
             for worker in list(self._workers):
                 worker.listen()
-                if worker.process.poll() is not None:
+                if worker.process.poll() is not None and time.monotonic() >= self._next_try:
                     self._replace(worker)
             time.sleep(_POLL_SECONDS)
 
-    def stop(self) -> None:
-        """End every worker that there still is: they finish what they have accepted, for a bounded time."""
+    def stop(self, pressed: Callable[[], bool] = lambda: False) -> None:
+        """End every worker that there still is: they finish what they have accepted, for a bounded time.
+
+        `pressed` says that they shall not have that time.
+        """
         workers, self._workers = self._workers, []
         for worker in workers:
             worker.process.terminate()
         deadline = time.monotonic() + _STOP_SECONDS
         for worker in workers:
-            worker.stop(deadline)
+            worker.stop(deadline, pressed)
 
     def _replace(self, dead: Worker) -> None:
-        """Start another worker; after several that never served, with a pause that grows."""
-        logger.error(
-            "worker %d ended with status %s; starting another", dead.task.number, dead.process.returncode
-        )
+        """Start another worker; after several that never served, the next one has to wait ever longer."""
+        logger.error("worker %d ended %s; starting another", dead.task.number, _how(dead.process.returncode))
         dead.close()
         self._failures = 0 if dead.served else self._failures + 1
         if self._failures > len(self._workers):
-            time.sleep(min(0.1 * 2**self._failures, _LONGEST_PAUSE))
+            self._next_try = time.monotonic() + min(0.1 * 2**self._failures, _LONGEST_PAUSE)
         replacement = Worker(dead.task)
         self._workers[self._workers.index(dead)] = replacement
         replacement.go()
 
 
-class Refusal(msgspec.Struct, frozen=True):
-    """Why a worker cannot start."""
-
-    message: str
-    code: str
-    hint: str
+def _how(status: int) -> str:
+    """Say how a process ended."""
+    if status >= 0:
+        return f"with status {status}"
+    return f"by signal {-status} ({signal.strsignal(-status)})"
 
 
 def say_alive(descriptor: int) -> None:
@@ -194,5 +235,5 @@ def say_alive(descriptor: int) -> None:
 
 def say_refused(descriptor: int, error: HallmarkError) -> None:
     """Tell the parent why this worker cannot start."""
-    os.write(descriptor, msgspec.json.encode(Refusal(error.message[:1000], error.code, error.hint)))
+    os.write(descriptor, msgspec.json.encode(Refusal.of(error)))
     os.close(descriptor)

@@ -50,8 +50,7 @@ def run_witness(options: WitnessOptions, announce: Callable[[str, OpenWitness], 
             run(
                 serve(
                     witness.app,
-                    address.host,
-                    address.port,
+                    reservation.bound,
                     (signal.SIGINT, signal.SIGTERM),
                     while_serving=say_ready,
                 )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from hallmark.errors import HallmarkError
+from hallmark.errors import HallmarkError, RemoteError
 from hallmark.instance.heartbeat import Heartbeat
 from hallmark.instance.serving import leave, raise_file_limit, run, serve
 from hallmark.instance.supervisor import GO, WorkerTask, say_alive, say_refused
@@ -27,6 +27,8 @@ from hallmark.wiring.layout import Layout
 
 if TYPE_CHECKING:
     from hallmark.wiring.rekor_grpc import GrpcServers
+
+logger = logging.getLogger("hallmark.instance")
 
 _REFUSED: Final = 2
 _FAILED: Final = 70
@@ -49,15 +51,19 @@ def main(arguments: list[str]) -> None:
         application = open_application(
             Layout(Path(task.root)), on_failure=_fail, process=process, settings=task.settings
         )
+        run(_serve(application, task, reports))
     except HallmarkError as error:
         say_refused(reports, error)
         sys.exit(_REFUSED)
-    run(_serve(application, task, reports))
+    except Exception as error:
+        logger.critical("worker %d ends", task.number, exc_info=error)
+        message = f"worker {task.number} failed: {type(error).__name__}: {error}"
+        say_refused(reports, RemoteError(message, code="worker_failed", hint="the details stand above"))
+        sys.exit(_FAILED)
     leave()
 
 
 async def _serve(application: Application, task: WorkerTask, reports: int) -> None:
-    instance = application.instance
     application.start()
     grpc = _open_grpc(application, task)
     for extra in grpc:
@@ -66,8 +72,7 @@ async def _serve(application: Application, task: WorkerTask, reports: int) -> No
     gc.freeze()  # what was made so far stays: to look through all of it takes 20 ms each time
     await serve(
         application,
-        instance.host,
-        instance.port,
+        task.bound,
         (signal.SIGTERM,),
         while_serving=heartbeat.run,
         before_stop=application.hurry,

@@ -1,0 +1,41 @@
+"""When a process is told to end: at any moment, while it starts and while it stops too."""
+
+import signal
+from types import FrameType
+
+
+class Stopped(BaseException):  # not an Exception: nothing on the way out may take it for a fault
+    """The process was told to end before it served."""
+
+
+class Stopping:
+    """Hears SIGINT and SIGTERM.
+
+    Until `serve_on` is called the first of them raises `Stopped` in the main thread, whatever that waits for:
+    a start that is broken off is like one that was killed, which the next start deals with. From then on, and
+    after the first, they are only counted.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0  # no `threading.Event`: its lock may be held by the very thread that a handler stops
+        self._raising = True
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._hear)
+
+    def asked(self) -> bool:
+        """Say whether the process was told to end."""
+        return self._count > 0
+
+    def pressed(self) -> bool:
+        """Say whether it was told more than once: whoever asks again does not want to wait."""
+        return self._count > 1
+
+    def serve_on(self) -> None:
+        """Raise no more."""
+        self._raising = False
+
+    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+        self._count += 1
+        raising, self._raising = self._raising, False
+        if raising:
+            raise Stopped
