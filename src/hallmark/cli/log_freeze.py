@@ -19,10 +19,14 @@ def command(data: Path, shard: int, as_json: bool) -> None:
     """
     from datetime import UTC, datetime
 
+    from hallmark.instance.ownership import check_owner, shut_out_others
     from hallmark.wiring.layout import Layout
     from hallmark.wiring.rotation import freeze_tlog
 
     layout = Layout(data)
+    layout.check_exists()
+    check_owner(data)
+    shut_out_others()
     frozen = freeze_tlog(layout, shard, datetime.now(UTC))
     output = Output(as_json=as_json)
     output.line(f"shard {frozen.number} is frozen")

@@ -19,10 +19,14 @@ def command(data: Path, as_json: bool) -> None:
     """
     from datetime import UTC, datetime
 
+    from hallmark.instance.ownership import check_owner, shut_out_others
     from hallmark.wiring.layout import Layout
     from hallmark.wiring.rotation import OVERLAP, rotate_tlog
 
     layout = Layout(data)
+    layout.check_exists()
+    check_owner(data)
+    shut_out_others()
     now = datetime.now(UTC)
     instance = layout.read_instance()
     shard = rotate_tlog(layout, now)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hallmark.durable_files import sync_path
 from hallmark.errors import ConfigurationError
+from hallmark.instance.ownership import check_owner, close_to_others, shut_out_others
 from hallmark.wiring.layout import DIRECTORIES, Layout
 
 
@@ -16,9 +17,11 @@ from hallmark.wiring.layout import DIRECTORIES, Layout
 def locked_directory(root: Path) -> Iterator[Layout]:
     """Hold the directory for this process; made where it is missing.
 
-    Raises `ConfigurationError`: `instance_running` where another process holds it, `unwritable_directory`
-    where it cannot be used.
+    What other users could write in it is closed to them. Raises `ConfigurationError`: `instance_running`
+    where another process holds it, `not_the_owner` where it is another user's, `unwritable_directory` where
+    it cannot be used.
     """
+    shut_out_others()
     layout = Layout(root)
     descriptor = _open_lock(layout)
     try:
@@ -30,6 +33,7 @@ def locked_directory(root: Path) -> Iterator[Layout]:
                 code="instance_running",
                 hint="stop it first, or give this one a directory of its own with --data",
             ) from None
+        close_to_others(layout.root)
         yield layout
     finally:
         os.close(descriptor)
@@ -38,6 +42,7 @@ def locked_directory(root: Path) -> Iterator[Layout]:
 def _open_lock(layout: Layout) -> int:
     try:
         layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        check_owner(layout.root)
         return os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigurationError(

@@ -40,6 +40,7 @@ from hallmark.wiring.shards import open_tlog
 
 ORGANIZATION: Final = "Hallmark"
 TOKEN_SECRET_BYTES: Final = 32
+_PRIVATE: Final = ("keys", "idp")
 _RSA_BITS: Final = 2048
 
 
@@ -47,7 +48,7 @@ def create_instance(layout: Layout, instance: InstanceFile, *, now: datetime) ->
     """Make a new instance below `layout.new`."""
     new = Layout(layout.new)
     for name in DIRECTORIES:
-        (new.root / name).mkdir(parents=True, mode=0o700 if name == "keys" else 0o755)
+        (new.root / name).mkdir(parents=True, mode=0o700 if name in _PRIVATE else 0o755)
     ca_chain, tsa_chain = _create_ca(new, now), _create_tsa(new, now)
     _create_other_keys(new)
     tlog, tlog_signer = open_tlog(new, instance)

@@ -73,17 +73,21 @@ class Layout:
         """The published objects of a log."""
         return self.root / log / "public"
 
-    def read_instance(self) -> InstanceFile:
-        """Read instance.json.
-
-        Raises `ConfigurationError`: `no_instance` where there is none, `damaged_state` for a damaged one.
-        """
+    def check_exists(self) -> None:
+        """Check that an instance stands here; raises `ConfigurationError` (`no_instance`)."""
         if not self.instance_file.exists():
             raise ConfigurationError(
                 f"{self.root} is no instance's directory: it has no instance.json",
                 code="no_instance",
                 hint="pass --data DIR, the directory that hallmark up was given",
             )
+
+    def read_instance(self) -> InstanceFile:
+        """Read instance.json.
+
+        Raises `ConfigurationError`: `no_instance` where there is none, `damaged_state` for a damaged one.
+        """
+        self.check_exists()
         try:
             found = msgspec.json.decode(self.instance_file.read_bytes(), type=InstanceFile)
         except (OSError, msgspec.MsgspecError) as error:
