@@ -464,7 +464,12 @@ def test_an_expired_issuing_certificate_stops_issuing(small):
     small.pass_time(days=1096)
     answer = small.sign(key_request(KEY), small.token())
     assert answer.status == 500
-    assert answer.json()["message"].startswith("error communicating with CA backend")
+    problem = answer.json()
+    assert problem["message"].startswith(
+        "error communicating with CA backend: the issuing certificate is valid"
+    )
+    assert reason(answer) == "AUTHORITY_NOT_VALID"
+    assert "trying again does not help" in problem["details"][0]["metadata"]["hint"]
 
 
 def test_does_not_start_on_what_does_not_fit(small):

@@ -10,7 +10,8 @@ from tests.support.rekor import ENTRIES, RekorLog, dsse, hashedrekord, to_body
 from hallmark.web.metrics import SLOT_BYTES, Family, Meter, Sample, shared_memory
 from hallmark.web.metrics_route import metrics_routes
 from hallmark.wiring.metrics import FAMILIES as INSTANCE_FAMILIES
-from hallmark.wiring.metrics import CommitMetrics
+from hallmark.wiring.metrics import CommitMetrics, InstanceMetrics
+from hallmark.wiring.processes import family_of, process_samples
 
 FAMILIES = (
     Family(name="done_total", documentation="What was done."),
@@ -123,3 +124,41 @@ def test_the_engine_counts_its_commits():
     assert found["hallmark_log_entries_total", label] == 3
     assert found["hallmark_log_duplicates_total", label] == 2
     assert found["hallmark_log_queue_entries", label] == 0
+
+
+@pytest.mark.parametrize(
+    ("folder", "label"),
+    [
+        ("tlog", "tlog"),
+        ("ctlog", "ctlog"),
+        ("shards/2", "shards/2"),
+        ("shards/32", "shards/32"),
+        ("shards/33", "shards/later"),
+        ("shards/1000", "shards/later"),
+    ],
+)
+def test_each_shard_is_counted_apart_as_far_as_there_is_room(folder, label):
+    metrics = InstanceMetrics(Meter(INSTANCE_FAMILIES))
+    metrics.log(folder).committed(seconds=0.002, added=3, duplicates=0, waiting=0)
+    found = parse(metrics.meter.to_text())
+    counted = {
+        labels: value for (name, labels), value in found.items() if name == "hallmark_log_entries_total"
+    }
+    assert counted == {(("log", label),): 3}
+
+
+def test_processes_are_summed_and_one_that_has_ended_counts_nothing():
+    once = {sample.name: sample.value for sample in process_samples([os.getpid()])}
+    twice = {sample.name: sample.value for sample in process_samples([os.getpid(), os.getpid(), 1 << 22])}
+    assert twice["hallmark_processes"] == 2 * once["hallmark_processes"] == 2
+    assert once["process_open_fds"] > 2
+    assert twice["process_resident_memory_bytes"] > once["process_resident_memory_bytes"]
+    assert os.getpid() in family_of(os.getppid())
+    assert list(process_samples([1 << 22])) == []
+
+
+def test_every_counter_of_ours_ends_as_counters_do():
+    fixed = ("rekor_v2_",)  # the names of Rekor v2
+    counters = [item.name for item in INSTANCE_FAMILIES if item.kind == "counter"]
+    counters += [item.name for item in process_samples([os.getpid()]) if item.kind == "counter"]
+    assert [name for name in counters if not name.endswith("_total") and not name.startswith(fixed)] == []

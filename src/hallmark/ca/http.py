@@ -6,6 +6,7 @@ clients know; the reason behind a message stands in the error's details.
 """
 
 import functools
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Final, TypeVar
@@ -33,12 +34,15 @@ from hallmark.web.asgi import (
 from hallmark.web.gate import Gate, peer_of
 from hallmark.web.problems import error_info, grpc_problem, report_unexpected, status_of
 
+logger = logging.getLogger("hallmark.ca")
+
 PEM_CHAIN: Final = b"application/pem-certificate-chain"
 
 _INVALID_ARGUMENT: Final = (400, 3)
 _INTERNAL: Final = (500, 13)
 _TOKEN_MESSAGE: Final = "There was an error processing the identity token"  # noqa: S105 - a message
 _KEY_MESSAGE: Final = "The public key supplied in the request could not be parsed"
+_ENDED: Final = "authority_not_valid"
 _MESSAGES: Final[dict[str, tuple[tuple[int, int], str]]] = {
     "malformed_csr": (_INVALID_ARGUMENT, "The certificate signing request could not be parsed"),
     "malformed_key": (_INVALID_ARGUMENT, _KEY_MESSAGE),
@@ -50,7 +54,7 @@ _MESSAGES: Final[dict[str, tuple[tuple[int, int], str]]] = {
     "ctlog_failed": (_INTERNAL, "Error entering certificate in CTL"),
     "invalid_sct": (_INTERNAL, "Error entering certificate in CTL"),
     **dict.fromkeys(
-        ("ca_backend_failed", "authority_not_valid", "lint", "invalid_certificate", "invalid_signature"),
+        ("ca_backend_failed", "lint", "invalid_certificate", "invalid_signature"),
         (_INTERNAL, "error communicating with CA backend"),
     ),
 }
@@ -269,7 +273,9 @@ def _configuration(service: CertificateAuthority) -> list[dict[str, object]]:
 
 async def _send_error(send: Send, error: HallmarkError) -> None:
     status, message = _problem_of(error)
-    if status[0] >= 500 and not isinstance(error, Overloaded):
+    if error.code == _ENDED:  # no secret, and nothing that the caller could change: say it as it is
+        logger.error("no certificate can be issued: %s", error.message)
+    elif status[0] >= 500 and not isinstance(error, Overloaded):
         request_id = report_unexpected(error, "ca")
         await _send_problem(send, status, f"{message} (request {request_id})")
         return
@@ -282,6 +288,8 @@ async def _send_error(send: Send, error: HallmarkError) -> None:
 def _problem_of(error: HallmarkError) -> tuple[tuple[int, int], str]:
     if isinstance(error, Unauthenticated):
         return _INVALID_ARGUMENT, _TOKEN_MESSAGE
+    if error.code == _ENDED:
+        return _INTERNAL, f"error communicating with CA backend: {error.message}"
     if error.code in _MESSAGES:
         return _MESSAGES[error.code]
     status = status_of(error)

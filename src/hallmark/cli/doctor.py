@@ -3,27 +3,56 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Protocol
+from urllib.parse import urlsplit
 
 import click
 import msgspec
 
 from hallmark.cli.exit_codes import exit_code_of, gravest
-from hallmark.cli.options import instance_option, json_option, trust_config_option
+from hallmark.cli.options import PATH, instance_option, json_option, trust_config_option
 from hallmark.cli.output import CommandFailed, Output, describe_error, print_json
 from hallmark.cli.trust import TrustOptions, trust_to_sign
 from hallmark.client.contexts import Context, load_contexts
-from hallmark.client.http import HttpClient, refused
+from hallmark.client.http import HttpClient, one_line, refused
 from hallmark.client.oidc import discover
 from hallmark.client.signing import choose_services
 from hallmark.client.timestamp import TimestampClient
 from hallmark.client.trust_cache import load_trust
 from hallmark.core.signing_config import ClientTrustConfig
 from hallmark.core.timestamp import parse_timestamp
-from hallmark.errors import HallmarkError, TrustError
+from hallmark.errors import HallmarkError, RemoteError, TrustError
 
 _SOON: Final = timedelta(days=2)
+_MAX_CHECKS: Final = 2000  # of an instance with the most shards that there may be, and as much again
 _MAX_SKEW: Final = timedelta(seconds=60)  # minutes apart, tokens and certificates stop to fit
+
+
+_HEALTH_HINT: Final = "its operator finds the rest on standard error of hallmark up"
+
+
+class _HealthCheck(Protocol):
+    """What an instance tells of one thing that it looked at, from afar or from within."""
+
+    @property
+    def check(self) -> str: ...
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def found(self) -> str: ...
+    @property
+    def soon(self) -> bool: ...
+
+
+class _Told(msgspec.Struct, frozen=True):
+    check: str
+    ok: bool
+    found: str
+    soon: bool = False
+
+
+class _Health(msgspec.Struct, frozen=True):
+    checks: Annotated[tuple[_Told, ...], msgspec.Meta(max_length=_MAX_CHECKS)]
 
 
 class _Finding(msgspec.Struct, frozen=True):
@@ -32,18 +61,28 @@ class _Finding(msgspec.Struct, frozen=True):
     check: str
     found: str
     error: HallmarkError | None = None
+    soon: bool = False
 
 
 @click.command("doctor")
+@click.option("--data", type=PATH, metavar="DIR", help="The directory of an instance, running or stopped.")
 @trust_config_option
 @instance_option
 @json_option
-def command(*, instance: str, trust_config: Path | None, as_json: bool) -> None:
-    """Check contexts, trust material, services and clocks; say what is wrong, and the mend."""
+def command(*, data: Path | None, instance: str, trust_config: Path | None, as_json: bool) -> None:
+    """Check contexts, trust material, services and clocks; say what is wrong, and what to do.
+
+    With --data look at nothing but that directory, from within.
+    """
     output = Output(as_json=as_json)
-    findings = [_check("contexts", _contexts), *_instance(instance, trust_config)]
+    if data is not None:
+        findings = _directory(data)
+    else:
+        findings = [_check("contexts", _contexts), *_instance(instance, trust_config)]
     for item in findings:
-        if item.error is None:
+        if item.error is None and item.soon:
+            output.note(f"soon {item.check}: {item.found}")
+        elif item.error is None:
             output.line(f"{item.check}: {item.found}", good="ok")
         else:
             output.error(item.error, about=item.check)
@@ -90,7 +129,41 @@ def _instance(instance: str, trust_config: Path | None) -> list[_Finding]:
         "certificate authority": lambda: _certificate_authority(trust, http),
         "timestamp authority": lambda: _timestamp_authority(trust, http),
     }
-    return [_check(name, look) for name, look in checks.items()]
+    return [*(_check(name, look) for name, look in checks.items()), *_health(trust, http)]
+
+
+def _health(trust: ClientTrustConfig, http: HttpClient) -> list[_Finding]:
+    """Ask each instance what it finds in itself; services of others do not tell."""
+    found: list[_Finding] = []
+    for url in sorted({service.url.rstrip("/") for service in trust.signing_config.ca_urls}):
+        try:
+            answer = http.get(f"{url}/health", service="the instance")
+            if answer.status == 200:
+                checks = msgspec.json.decode(answer.body, type=_Health).checks
+                found += [_finding(f"{urlsplit(url).netloc} {item.check}", item) for item in checks]
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+        except HallmarkError as error:
+            found.append(_Finding(f"health of {url}", "", error))
+    return found
+
+
+def _directory(data: Path) -> list[_Finding]:
+    from hallmark.instance.ownership import check_owner
+    from hallmark.wiring.health import examine_instance
+    from hallmark.wiring.layout import Layout
+
+    layout = Layout(data)
+    layout.check_exists()
+    check_owner(data)
+    return [_finding(item.check, item) for item in examine_instance(layout, datetime.now(UTC))]
+
+
+def _finding(name: str, item: "_HealthCheck") -> _Finding:
+    check, found = one_line(name), one_line(item.found)
+    if item.ok:
+        return _Finding(check, found, soon=item.soon)
+    return _Finding(check, found, RemoteError(found, code="unhealthy_instance", hint=_HEALTH_HINT))
 
 
 def _signing_config(trust: ClientTrustConfig, http: HttpClient) -> str:
@@ -129,6 +202,7 @@ def _finish(output: Output, findings: list[_Finding]) -> None:
     errors = [item.error for item in findings if item.error is not None]
     checks = [
         {"check": item.check, "found": item.found, "ok": item.error is None}
+        | ({"soon": True} if item.soon else {})
         | ({"error": describe_error(item.error)} if item.error else {})
         for item in findings
     ]

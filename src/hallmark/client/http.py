@@ -240,7 +240,7 @@ def refused(answer: Answer, *, service: str, url: str) -> RemoteError:
     reason = problem_text(answer.body)
     text = f"{service} at {host} answered {answer.status}" + (f": {reason}" if reason else "")
     if answer.status >= 500 or answer.status == 429:
-        return RemoteError(text, code="service_failed", hint="try again later")
+        return RemoteError(text, code="service_failed", hint=_hint(answer.body) or "try again later")
     if answer.status == 404:
         return RemoteError(text, code="service_not_found", hint="is this the address of the service?")
     return RemoteError(text, code="request_refused", hint="")
@@ -266,6 +266,17 @@ def problem_text(body: bytes) -> str:
     reasons = [problem.message or problem.error, problem.error_description]
     reasons += [item.metadata.get("message", "") for item in problem.details[:4]]
     return one_line("; ".join(dict.fromkeys(reason for reason in reasons if reason)))
+
+
+def _hint(body: bytes) -> str:
+    """Find what a Hallmark service says can be done about its error."""
+    try:
+        problem = msgspec.json.decode(body, type=_Problem)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+    return one_line(
+        next((item.metadata["hint"] for item in problem.details[:4] if "hint" in item.metadata), "")
+    )
 
 
 def one_line(text: str) -> str:

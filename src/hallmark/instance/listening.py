@@ -161,6 +161,8 @@ def _find_host(address: Address) -> str:
             hint="write --listen 127.0.0.1:PORT, or another address of this machine",
         ) from None
     hosts = sorted({str(item[4][0]) for item in found}, key=lambda host: (":" in host, host))
+    if len(hosts) == 1:
+        return hosts[0]  # binding it will show
     return next((host for host in hosts if _is_ours(host)), hosts[0])
 
 

@@ -1,19 +1,77 @@
-"""Whether the process serves, and where everything of the instance stands."""
+"""Whether the instance can do its work, and where everything of it stands."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic
+from typing import Final
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+_KEPT_SECONDS: Final = 5.0  # anybody may ask: however often, the instance is examined once in this time
+_SERVING: Final = b'{"status":"SERVING"}'
 
-def health_routes() -> list[BaseRoute]:
-    """Serve `/healthz` as Fulcio and Rekor do."""
+
+class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was tried; `soon` says that it will fail unless somebody does something.
+
+    `ends` is when it ends by itself, in seconds since 1970; None for what does not.
+    """
+
+    check: str
+    ok: bool
+    found: str
+    soon: bool = False
+    ends: int | None = None
+
+
+Examine = Callable[[], Sequence[HealthCheck]]
+
+
+def health_routes(examine: Examine = tuple) -> list[BaseRoute]:
+    """Serve `/healthz` as Fulcio and Rekor do, and everything that was looked at at `/health`.
+
+    `examine` may take its time: it runs in another thread.
+    """
+    findings = _Findings(examine)
 
     async def healthz(_request: Request) -> Response:
-        return Response('{"status":"SERVING"}', media_type="application/json")
+        wrong = [item for item in await findings.read() if not item.ok]
+        if not wrong:
+            return Response(_SERVING, media_type="application/json")
+        problems = [f"{item.check}: {item.found}" for item in wrong]
+        body = msgspec.json.encode({"status": "NOT_SERVING", "problems": problems})
+        return Response(body, status_code=503, media_type="application/json")
 
-    return [Route("/healthz", healthz, methods=["GET"])]
+    async def health(_request: Request) -> Response:
+        checks = await findings.read()
+        body = msgspec.json.encode({"ok": all(item.ok for item in checks), "checks": checks})
+        headers = {"Cache-Control": "no-cache"}
+        return Response(msgspec.json.format(body, indent=2), media_type="application/json", headers=headers)
+
+    return [
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/health", health, methods=["GET"]),
+    ]
+
+
+class _Findings:
+    """What was found last, looked at again when that is old."""
+
+    def __init__(self, examine: Examine) -> None:
+        self._examine = examine
+        self._turn = asyncio.Lock()
+        self._found: Sequence[HealthCheck] = ()
+        self._until = 0.0
+
+    async def read(self) -> Sequence[HealthCheck]:
+        async with self._turn:
+            if monotonic() >= self._until:
+                self._found = await asyncio.to_thread(self._examine)
+                self._until = monotonic() + _KEPT_SECONDS
+            return self._found
 
 
 def well_known_routes(

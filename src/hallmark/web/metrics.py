@@ -43,12 +43,13 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """A number that is read when it is asked for, as a gauge."""
+    """A number that is read when it is asked for."""
 
     name: str
     documentation: str
     labels: Mapping[str, str]
     value: float
+    kind: Literal["counter", "gauge"] = "gauge"
 
 
 class Number:
@@ -172,7 +173,7 @@ def _print_samples(samples: Iterable[Sample]) -> Iterator[str]:
     for sample in samples:
         if sample.name != heading:
             heading = sample.name
-            yield _heading(sample.name, sample.documentation, "gauge")
+            yield _heading(sample.name, sample.documentation, sample.kind)
         yield _line(sample.name, sample.labels, sample.value)
 
 

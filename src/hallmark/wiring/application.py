@@ -1,6 +1,7 @@
 """The application of a worker: every service of the instance on one port."""
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -43,9 +44,11 @@ from hallmark.web.metrics import Meter
 from hallmark.web.metrics_route import metrics_routes
 from hallmark.wiring.chains import read_chain
 from hallmark.wiring.description import CLIENT_FILES, description
+from hallmark.wiring.health import examine_instance
 from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.logs import STATIC_CT, open_ctlog
-from hallmark.wiring.metrics import FAMILIES, InstanceMetrics, LogStates
+from hallmark.wiring.metrics import FAMILIES, InstanceMetrics, InstanceStates
+from hallmark.wiring.processes import family_of
 from hallmark.wiring.settings import Settings
 from hallmark.wiring.shards import FIRST, Shard, ShardTable, open_shard
 from hallmark.wiring.witnessing import open_ctlog_witnessed, open_witnessed
@@ -181,7 +184,7 @@ class TlogOpening(msgspec.Struct, frozen=True):
         limits = QueueLimits(
             max_entries=self.config.max_waiting_entries, max_bytes=self.config.max_waiting_bytes
         )
-        sequencer = log.sequencer(utc_now, self.on_failure, self.metrics.tlog, limits)
+        sequencer = log.sequencer(utc_now, self.on_failure, self.metrics.log(shard.folder), limits)
         witnessed = open_witnessed(self.layout, log)
         reader = log.reader(witnessed)
         appender: LogAppender = sequencer
@@ -200,6 +203,10 @@ class Process(msgspec.Struct, frozen=True):
 
     slot: int = 0
     metrics_memory: int | None = None
+
+    def family(self) -> tuple[int, ...]:
+        """List the processes of the instance: the parent and its workers; alone without a parent."""
+        return (os.getpid(),) if self.metrics_memory is None else family_of(os.getppid())
 
 
 def open_application(
@@ -226,9 +233,9 @@ def open_application(
         **{f"/ctlog{path}": app for path, app in ctlog_http.hot_routes(ctlog).items()},
     }
     routes: list[BaseRoute] = [
-        *health_routes(),
+        *health_routes(lambda: examine_instance(layout, utc_now())),
         *parts.well_known(),
-        *metrics_routes(metrics.meter, LogStates(layout, utc_now)),
+        *metrics_routes(metrics.meter, InstanceStates(layout, utc_now, process.family)),
         *tlog_http.routes(tlog, metrics.rekor, opening.load),
         *ca_http.routes(ca),
         *tsa_http.routes(tsa, turns),
@@ -261,7 +268,7 @@ class _Parts:
 
     def ctlog(self) -> tuple[CtLog, list[BaseRoute]]:
         log, key = open_ctlog(self._layout, self._instance)
-        sequencer = log.sequencer(utc_now, self._opening.on_failure, self._opening.metrics.ctlog)
+        sequencer = log.sequencer(utc_now, self._opening.on_failure, self._opening.metrics.log("ctlog"))
         self.sequencers.append(sequencer)
         service = CtLog(
             log=sequencer,

@@ -1,19 +1,30 @@
 """What an instance counts: the log's service, and the engine under every log."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from threading import Lock
 from typing import Final
 
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
+from hallmark.errors import HallmarkError
 from hallmark.ports import Clock, HeadStore
 from hallmark.tlog.metrics import FAMILIES as TLOG_FAMILIES
 from hallmark.tlog.metrics import TlogMetrics
 from hallmark.web.metrics import SECONDS, Family, Meter, Sample
+from hallmark.wiring.health import expiries
 from hallmark.wiring.layout import Layout
+from hallmark.wiring.processes import process_samples
 from hallmark.wiring.shards import ShardTable
 
-_LOGS: Final = (("tlog",), ("ctlog",))
+_NAMED_SHARDS: Final = 32  # every combination has its place in memory from the start; see web.metrics
+_LATER: Final = "shards/later"
+_LOGS: Final = (
+    ("tlog",),
+    ("ctlog",),
+    *((f"shards/{number}",) for number in range(2, _NAMED_SHARDS + 1)),
+    (_LATER,),
+)
 _COMMIT: Final = "hallmark_log_commit_seconds"
 _BATCH: Final = "hallmark_log_batch_entries"
 _ENTRIES: Final = "hallmark_log_entries_total"
@@ -51,9 +62,9 @@ FAMILIES: Final = (
 
 
 class CommitMetrics:
-    """The commits of one kind of log in one process (`tiledlog.sequencer.CommitObserver`).
+    """The commits of one log in one process (`tiledlog.sequencer.CommitObserver`).
 
-    The shards of a log share it, so the threads that commit to them take turns.
+    Shards of a high number share one, so the threads that commit to them take turns.
     """
 
     def __init__(self, meter: Meter, log: str) -> None:
@@ -80,15 +91,20 @@ class InstanceMetrics:
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
         self.rekor = TlogMetrics(meter)
-        self.tlog, self.ctlog = CommitMetrics(meter, "tlog"), CommitMetrics(meter, "ctlog")
+        self._commits = {name: CommitMetrics(meter, name) for (name,) in _LOGS}
+
+    def log(self, name: str) -> CommitMetrics:
+        """Find what counts the commits of a log."""
+        return self._commits.get(name, self._commits[_LATER])
 
 
-class LogStates:
-    """Reads the state of every log when it is asked for: size, and how far publication is behind."""
+class InstanceStates:
+    """Reads what is asked for at that moment: every log, what ends and when, the instance's processes."""
 
-    def __init__(self, layout: Layout, clock: Clock) -> None:
+    def __init__(self, layout: Layout, clock: Clock, processes: Callable[[], Iterable[int]]) -> None:
         self._layout = layout
         self._clock = clock
+        self._processes = processes
         self._table = ShardTable(layout)
         self._stores: dict[str, HeadStore] = {}
 
@@ -98,7 +114,19 @@ class LogStates:
         for name in names:
             if name not in self._stores:
                 self._stores[name] = SqliteHeadStore(self._layout.database(name))
-        return list(_samples({name: self._stores[name] for name in names}, self._clock))
+        logs = _samples({name: self._stores[name] for name in names}, self._clock)
+        return [*logs, *self._ends(), *process_samples(self._processes())]
+
+    def _ends(self) -> Iterator[Sample]:
+        """Nothing where the state is damaged: `/healthz` says so, and the other numbers are still true."""
+        with suppress(HallmarkError, OSError):
+            for item in expiries(self._layout):
+                yield Sample(
+                    "hallmark_expiry_timestamp_seconds",
+                    "When it ends.",
+                    {"what": item.name},
+                    item.ends.timestamp(),
+                )
 
 
 def _samples(logs: Mapping[str, HeadStore], clock: Clock) -> Iterator[Sample]:

@@ -11,6 +11,7 @@ from hallmark.adapters.storage.sqlite import SqliteHeadStore
 from hallmark.core.keys import parse_public_key
 from hallmark.errors import HallmarkError, Overloaded
 from hallmark.tiledlog.publisher import Publisher
+from hallmark.wiring.health import expiries
 from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.logs import open_ctlog
 from hallmark.wiring.rotation import freeze_due_shards, trust_locked, write_client_files
@@ -43,6 +44,7 @@ class Publishing:
         self._on_failure = on_failure
         self._stopping = threading.Event()
         self._complaint = ""
+        self._announced: dict[str, str] = {}
         self._thread = threading.Thread(target=self._run, name="publishing", daemon=True)
 
     def recover(self) -> None:
@@ -107,3 +109,12 @@ class Publishing:
         if renewed:
             logger.info("signed the trust root anew: %s", ", ".join(renewed))
         freeze_due_shards(self._layout, now)
+        self._announce(now)
+
+    def _announce(self, now: datetime) -> None:
+        """Say of each thing that ends soon, or has ended, how long it lasts, whenever that changes."""
+        for expiry in expiries(self._layout):
+            check = expiry.check(now)
+            if (check.soon or not check.ok) and self._announced.get(check.check) != check.found:
+                logger.log(logging.WARNING if check.ok else logging.ERROR, "%s %s", check.check, check.found)
+                self._announced[check.check] = check.found

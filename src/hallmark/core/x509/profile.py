@@ -135,6 +135,7 @@ def plan_issuance(
             f"the issuing certificate is valid from {authority.not_before:%Y-%m-%d %H:%M} to "
             f"{authority.not_after:%Y-%m-%d %H:%M}, which does not cover the certificate's lifetime",
             code="authority_not_valid",
+            hint="its operator has to replace the issuing certificate; trying again does not help",
         )
     tbs = TbsCertificate(
         version=VERSION_3,

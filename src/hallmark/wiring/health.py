@@ -1,0 +1,172 @@
+"""What an instance needs to do its work, tried for real: its directory, its logs, all that ends one day."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from cryptography import x509
+
+from hallmark.durable_files import write_durably
+from hallmark.errors import HallmarkError
+from hallmark.ports import HeadStore, StorageFailed
+from hallmark.trustroot.keys import TufKeys
+from hallmark.trustroot.repository import Lifetimes, TrustRepository
+from hallmark.web.health import HealthCheck
+from hallmark.wiring.chains import read_chain
+from hallmark.wiring.checking import log_names, open_log
+from hallmark.wiring.layout import Layout
+from hallmark.wiring.logs import OpenLog
+from hallmark.wiring.shards import ShardTable, open_shard
+from hallmark.wiring.witnessing import open_witnessed
+
+SOON: Final = timedelta(days=90)
+"""How long before the end of a certificate it is announced: replacing one takes its operator's planning."""
+
+_LEAST_BYTES: Final = 16 << 20  # less than one batch of the largest entries, its tiles and the database's log
+_FEW_BYTES: Final = 1 << 30  # some ten million entries' tiles: time enough to find more room
+_LATE: Final = timedelta(seconds=60)  # publication takes a second, a round of witnesses less than thirty
+
+
+class Expiry(msgspec.Struct, frozen=True):
+    """Something that ends, and how long before that it is worth a word."""
+
+    name: str
+    ends: datetime
+    notice: timedelta
+
+    def check(self, now: datetime) -> HealthCheck:
+        """Say how long it lasts."""
+        left = self.ends - now
+        when = f"{self.ends:%Y-%m-%d %H:%M} UTC"
+        ok = left > timedelta(0)
+        found = f"ends {when}, in {_duration(left)}" if ok else f"ended {when}, {_duration(-left)} ago"
+        ends = int(self.ends.timestamp())
+        return HealthCheck(check=self.name, ok=ok, found=found, soon=ok and left < self.notice, ends=ends)
+
+
+def examine_instance(layout: Layout, now: datetime) -> tuple[HealthCheck, ...]:
+    """Try everything that serving needs; what fails is a finding, never an exception."""
+    return tuple(_examine(layout, now))
+
+
+def _examine(layout: Layout, now: datetime) -> Iterator[HealthCheck]:
+    yield _attempt("directory", lambda: _probe(layout))
+    yield _space(layout)
+    try:
+        for expiry in expiries(layout):
+            yield expiry.check(now)
+        for name in log_names(layout):
+            yield _attempt(name, lambda name=name: _log(open_log(layout, name), now))  # type: ignore[misc]
+        yield from _witnesses(layout, now)
+    except (HallmarkError, OSError, StorageFailed) as error:
+        yield HealthCheck(check="state", ok=False, found=str(error))
+
+
+def expiries(layout: Layout) -> tuple[Expiry, ...]:
+    """Say when each thing of the instance ends; raises what reading them raises."""
+    return (*_certificates(layout, "ca"), *_certificates(layout, "tsa"), *_roles(layout))
+
+
+def _certificates(layout: Layout, service: str) -> Iterator[Expiry]:
+    leaf, *above = read_chain(layout, service)
+    names = {"ca": "issuing certificate", "tsa": "timestamping certificate"}
+    yield Expiry(names[service], _end_of(leaf), SOON)
+    for der in above:
+        yield Expiry(f"{service} root certificate", _end_of(der), SOON)
+
+
+def _end_of(der: bytes) -> datetime:
+    return x509.load_der_x509_certificate(der).not_valid_after_utc
+
+
+def _roles(layout: Layout) -> Iterator[Expiry]:
+    """The roles are renewed after half of their lives: one in its last quarter was not."""
+    lifetimes = Lifetimes()
+    for status in TrustRepository(layout.tuf, TufKeys({}), lifetimes).status():
+        yield Expiry(f"tuf {status.role}", status.expires, getattr(lifetimes, status.role) / 4)
+
+
+def _attempt(name: str, look: Callable[[], str]) -> HealthCheck:
+    try:
+        return HealthCheck(check=name, ok=True, found=look())
+    except (HallmarkError, OSError, StorageFailed) as error:
+        return HealthCheck(check=name, ok=False, found=str(error))
+
+
+def _probe(layout: Layout) -> str:
+    """Write a file as everything durable is written, read it, and take it away."""
+    path, data = layout.root / f".probe-{os.getpid()}", secrets.token_bytes(16)
+    try:
+        write_durably(path, data, mode=0o600)
+        if path.read_bytes() != data:
+            raise OSError("it gives back other bytes than were written")
+    finally:
+        with suppress(FileNotFoundError):
+            path.unlink()
+    return "can be written and read"
+
+
+def _space(layout: Layout) -> HealthCheck:
+    """Look at the fullest of the disks that the instance stands on."""
+    folders = (layout.root, *(layout.database(name).parent for name in _folders(layout)))
+    free = min(_free_bytes(folder) for folder in folders)
+    found = f"{free / 2**20:,.0f} MiB free"
+    return HealthCheck(check="disk", ok=free >= _LEAST_BYTES, found=found, soon=free < _FEW_BYTES)
+
+
+def _folders(layout: Layout) -> tuple[str, ...]:
+    try:
+        return log_names(layout)
+    except HallmarkError:
+        return ()
+
+
+def _free_bytes(folder: Path) -> int:
+    with suppress(FileNotFoundError):
+        found = os.statvfs(folder)
+        return found.f_bavail * found.f_frsize
+    return 0
+
+
+def _log(log: OpenLog, now: datetime) -> str:
+    """Read its head, and see that publication keeps up."""
+    with closing(log.store()) as store:
+        head = store.head()
+        late = _behind(store, head.applied, now)
+        if late > _LATE:
+            raise StorageFailed(f"{head.size - head.applied} entries wait for publication since {late}")
+        return f"{head.size} entries, {head.size - head.applied} of them not yet in tiles"
+
+
+def _behind(store: HeadStore, size: int, now: datetime) -> timedelta:
+    """Say how old the first entry is that a tree of this size lacks."""
+    if size >= store.head().size:
+        return timedelta(0)
+    return now - datetime.fromtimestamp(store.time_of(size) / 1000, UTC)
+
+
+def _witnesses(layout: Layout, now: datetime) -> Iterator[HealthCheck]:
+    """Compare the newest entry with the newest checkpoint that a quorum has signed."""
+    instance, newest = layout.read_instance(), ShardTable(layout).read()[-1]
+    log, _ = open_shard(layout, instance, newest)
+    witnessed = open_witnessed(layout, log)
+    if witnessed is None:
+        return
+    published = witnessed.read()
+    size = 0 if published is None else published[1].size
+    with closing(log.store()) as store:
+        late = _behind(store, size, now)
+        found = f"a quorum has signed {size} of {store.head().size} entries"
+    missing = late > _LATE
+    yield HealthCheck(check="witnesses", ok=not (missing and witnessed.strict), found=found, soon=missing)
+
+
+def _duration(span: timedelta) -> str:
+    if span.days >= 2:
+        return f"{span.days} days"
+    return f"{int(span.total_seconds() // 3600)} hours"
