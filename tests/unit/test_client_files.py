@@ -32,6 +32,7 @@ def facts(**changed: object) -> InstanceFacts:
         "ct_log_key": wrap_public_key(ec.generate_private_key(ec.SECP256R1()).public_key()),
         "log_key": wrap_public_key(LOG_KEY),
         "log_origin": "127.0.0.1",
+        "log_url": BASE,
         "tsa_chain": CHAIN,
         **changed,
     }

@@ -278,7 +278,13 @@ def test_refuses_a_request_that_is_not_right(small, changes):
         {"origin": "null"},
         {"origin": "http://127.0.0.1:9999"},
         {"host": "evil.example:8080"},
-        {"host": "127.0.0.1"},
+        {"host": "192.0.2.1:8080"},
+        {"host": "evil.example"},
+        {"host": "localhost.evil.example"},
+        {"host": "evil.example@127.0.0.1:8080"},
+        {"host": "127.0.0.1:8080/x"},
+        {"host": "127.0.0.1:x"},
+        {"host": "[::1"},
         {"host": ""},
     ],
     ids=str,
@@ -286,6 +292,16 @@ def test_refuses_a_request_that_is_not_right(small, changes):
 @pytest.mark.parametrize("path", ["/oidc/auth", "/oidc/token", "/oidc/device", "/oidc/device/code"])
 def test_refuses_posts_from_foreign_pages(small, path, headers):
     assert small.post_form(path, {**ASK, "email": EMAIL}, **headers).status == 403
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.0.0.1:9000", "localhost", "localhost:1", "[::1]:8080", "a.localhost"]
+)
+def test_takes_posts_that_name_this_machine_as_a_proxy_on_it_does(small, host):
+    """No foreign page has such a name; where the request comes from is still checked."""
+    form = {**ASK, "email": EMAIL}
+    assert small.post_form("/oidc/auth", form, host=host, origin=BASE_URL).status == 303
+    assert small.post_form("/oidc/auth", form, host=host, origin="http://evil.example").status == 403
 
 
 def test_takes_posts_from_its_own_pages(small):
@@ -404,7 +420,8 @@ def test_refuses_forms_that_are_too_large_or_ambiguous(small):
         "http://0.0.0.0:8080",
         "https://sigstore.example",
         "http://localhost.example",
-        "http://127.0.0.1:8080/x",
+        "http://127.0.0.1:8080?x",
+        "http://127.0.0.1:8080#x",
         "http://user@127.0.0.1",
         "http://[::1].evil.example",
         "http://[::1]evil.example:80",
@@ -421,6 +438,8 @@ def test_refuses_to_start_on_anything_but_loopback(small, url):
     assert caught.value.code == "not_loopback"
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:9"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:9", "http://a.localhost/b"]
+)
 def test_starts_on_loopback(small, url):
     IdentityProvider(config=IdpConfig(base_url=url), key=rsa_key(), grants=small.grants, clock=small.clock)

@@ -1,11 +1,15 @@
 """Where an instance listens, and what it is called for ever."""
 
+import os
 import socket
 import stat
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import pytest
 
 from hallmark.errors import ConfigurationError
+from hallmark.instance.directory import install
 from hallmark.instance.listening import (
     Address,
     Reservation,
@@ -13,10 +17,19 @@ from hallmark.instance.listening import (
     check_public_url,
     parse_listen,
 )
+from hallmark.wiring.application import open_application
+from hallmark.wiring.create import create_instance
+from hallmark.wiring.layout import VERSION, InstanceFile, Layout
+from hallmark.wiring.shards import Shard
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:8080", "https://localhost", "http://[::1]:8080", "http://127.0.0.1:8080/"]
+    "url",
+    [
+        *("http://127.0.0.1:8080", "https://localhost", "http://[::1]:8080", "http://127.0.0.1:8080/"),
+        *("http://localhost:8080/x", "https://a.localhost/team/my-sigstore/", "http://localhost/api2"),
+        "http://localhost/" + "x" * 63,
+    ],
 )
 def test_takes_a_base_url_and_drops_its_final_slash(url):
     assert check_public_url(url) == url.removesuffix("/")
@@ -35,6 +48,20 @@ def test_takes_a_base_url_and_drops_its_final_slash(url):
         "http://user@127.0.0.1:8080",
         "http://LOCALHOST:8080",
         "ftp://127.0.0.1",
+        *("http://localhost/A", "http://localhost/a_b", "http://localhost/a--b", "http://localhost/-a"),
+        *(
+            "http://localhost/a//b",
+            "http://localhost/a/../b",
+            "http://localhost/a%2fb",
+            "http://localhost/a?b",
+        ),
+        *(
+            "http://localhost/api",
+            "http://localhost/oidc/x",
+            "http://localhost/.well-known",
+            "http://localhost/tile",
+        ),
+        *("http://localhost/" + "x" * 64, "http://127.0.0.1/x", "http://[::1]/x"),
         "127.0.0.1:8080",
         "",
     ],
@@ -141,3 +168,36 @@ def test_a_unix_socket_has_the_path_that_the_system_allows(tmp_path, monkeypatch
     with pytest.raises(ConfigurationError) as refused:
         Reservation(address)
     assert refused.value.code == "bad_address"
+
+
+def test_no_two_instances_of_a_host_have_the_same_names():
+    paths = ["", "/a", "/b", "/a/b", "/a-b", "/b/a", "/2"]
+    instances = [
+        InstanceFile(version=VERSION, base_url=f"http://localhost{path}", host="::1", port=1)
+        for path in paths
+    ]
+    shards = [(Shard(number), item) for item in instances for number in (1, 2, 12)]
+    assert len({shard.origin(item) for shard, item in shards}) == len(shards)
+    assert len({shard.trusted_url(item) for shard, item in shards}) == len(shards)
+    assert len({item.ctlog_origin for item in instances}) == len(instances)
+    for shard, item in shards:  # clients find the origin in the URL
+        assert urlsplit(shard.trusted_url(item)).hostname == shard.origin(item)
+
+
+def test_an_instance_with_a_host_alone_keeps_its_names():
+    instance = InstanceFile(version=VERSION, base_url="http://localhost:8080", host="::1", port=1)
+    names = [(Shard(n).origin(instance), Shard(n).trusted_url(instance)) for n in (1, 2)]
+    assert names == [("localhost", "http://localhost:8080"), ("2.localhost", "http://2.localhost")]
+    assert instance.ctlog_origin == "localhost:8080/ctlog"
+
+
+def test_every_route_of_an_instance_is_taken_as_the_first_part_of_a_path(tmp_path):
+    layout = Layout(tmp_path)
+    instance = InstanceFile(version=VERSION, base_url="http://localhost:8080", host="::1", port=1)
+    create_instance(layout, instance, now=datetime.now(UTC))
+    install(layout)
+    dispatcher = open_application(layout, on_failure=os.abort)._app
+    firsts = {route.path.split("/")[1] for route in dispatcher._cold.routes} | {"shards"}
+    for first in firsts - {"", "{path:path}"}:
+        with pytest.raises(ConfigurationError):
+            check_public_url(f"http://localhost/{first}")

@@ -14,8 +14,8 @@ DEFAULT_CLIENT_ID: Final = "sigstore"
 class IdpConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the provider.
 
-    `base_url` is the instance's public URL without a path, for example `http://127.0.0.1:8080`; the issuer
-    is `<base_url>/oidc`. `client_id` is the one public client, and the audience of every token.
+    `base_url` is the instance's public URL, for example `http://127.0.0.1:8080`; the issuer is
+    `<base_url>/oidc`. `client_id` is the one public client, and the audience of every token.
     `token_secret_sha256` is the SHA-256 of the secret that command lines show to get a token without a
     login; None turns that off. Lifetimes are in seconds, `poll_interval_seconds` is how often a device may
     ask, and one that has not asked for `device_silence_seconds` is forgotten. `max_grants` bounds the
@@ -46,9 +46,26 @@ class IdpConfig(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.base_url}/oidc"
 
     @property
-    def host(self) -> str:
-        """Host and port that browsers must name."""
-        return urlsplit(self.base_url).netloc
+    def origin(self) -> str:
+        """The origin of our own pages, as browsers name it (RFC 6454 section 6.1)."""
+        parts = urlsplit(self.base_url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def names_us(self, host: str) -> bool:
+        """Say whether the Host of a request names this instance, or this machine in any other way.
+
+        A foreign page whose name was made to lead here (DNS rebinding) names that: it can have neither an
+        address nor a name that is loopback by definition. A proxy that is left as it comes names the address
+        that we listen on, or leaves the port out; ports tell nothing about the page.
+        """
+        if host == urlsplit(self.base_url).netloc:
+            return True
+        try:
+            parts = urlsplit(f"//{host}")
+            _ = parts.port
+        except ValueError:
+            return False
+        return parts.netloc == host and parts.username is None and _is_this_machine(parts.hostname)
 
 
 def check_loopback(base_url: str) -> None:
@@ -61,14 +78,19 @@ def check_loopback(base_url: str) -> None:
         _ = parts.port
     except ValueError:
         raise ConfigurationError(f"{base_url!r} is not a URL", code="not_loopback") from None
-    if parts.scheme not in {"http", "https"} or parts.path or parts.query or parts.username is not None:
-        raise ConfigurationError(f"{base_url!r} is not the URL of a host without a path", code="not_loopback")
-    if not is_loopback_host(exact_host(parts)):
+    if parts.scheme not in {"http", "https"} or parts.query or parts.fragment or parts.username is not None:
+        raise ConfigurationError(f"{base_url!r} is not a base URL", code="not_loopback")
+    if not _is_this_machine(exact_host(parts)):
         raise ConfigurationError(
             f"the identity provider for development runs on loopback only, not on {parts.hostname!r}",
             code="not_loopback",
             hint="listen on 127.0.0.1, or configure a real identity provider",
         )
+
+
+def _is_this_machine(host: str | None) -> bool:
+    """Count the names below localhost too, which are loopback everywhere (RFC 6761 section 6.3)."""
+    return is_loopback_host(host) or (host or "").endswith(".localhost")
 
 
 def exact_host(parts: SplitResult) -> str | None:

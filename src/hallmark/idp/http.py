@@ -158,15 +158,16 @@ class _Endpoints:
 
     async def _form(self, request: Request) -> dict[str, str]:
         """Read a form that this host was meant to get, from a page of ours or from no page at all."""
-        host, origin = request.headers.get("host"), request.headers.get("origin")
-        if host != self._config.host:
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        if not self._config.names_us(host):
             raise PolicyViolation(
-                f"the request names host {(host or '')[:100]!r}, not {self._config.host!r}",
+                f"the request names host {host[:100]!r}, not that of {self._config.origin}; "
+                "a proxy must pass the Host header on",
                 code="foreign_host",
             )
-        if origin is not None and origin != self._config.base_url:
+        if origin is not None and origin != self._config.origin:
             raise PolicyViolation(
-                f"the request comes from {origin[:100]!r}, not from {self._config.base_url!r}",
+                f"the request comes from {origin[:100]!r}, not from {self._config.origin!r}",
                 code="foreign_origin",
             )
         body = await read_body(

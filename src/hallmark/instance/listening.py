@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import socket
 import stat
 from contextlib import suppress
@@ -13,10 +14,26 @@ from urllib.parse import urlsplit
 import msgspec
 
 from hallmark.errors import ConfigurationError
+from hallmark.wiring.layout import slug_of
 
 BACKLOG: Final = 4096  # connections that wait to be accepted: more than a burst of clients of one instance
 _UNIX: Final = "unix:"
 _SOCKET_MODE: Final = 0o660  # a proxy gets in by the group of the socket's folder
+_PATH: Final = re.compile(r"(/[a-z0-9]+(-[a-z0-9]+)*)+", re.ASCII)
+_MAX_LABEL: Final = 63  # of a host name (RFC 1035 section 2.3.4)
+_TAKEN: Final = {
+    "api",
+    "checkpoint",
+    "ctlog",
+    "health",
+    "healthz",
+    "metrics",
+    "oidc",
+    "ping",
+    "shards",
+    "tile",
+    "tuf",
+}
 _HINT: Final = "write --listen HOST:PORT, or --listen unix:PATH"
 
 
@@ -87,8 +104,8 @@ def check_loopback(host: str) -> None:
 def check_public_url(url: str) -> str:
     """Check a public base URL, and give it without a final slash; raises `ConfigurationError`.
 
-    Nothing but scheme, host and port, spelled as clients spell them: logs, tokens and certificates carry it
-    for ever.
+    Nothing but scheme, host, port and path, spelled as clients spell them: logs, tokens and certificates
+    carry it for ever.
     """
     base = url.removesuffix("/")
     try:
@@ -99,11 +116,47 @@ def check_public_url(url: str) -> str:
         host = port = ""
         parts = urlsplit("")
     netloc = f"[{host}]{port}" if ":" in host else f"{host}{port}"
-    if parts.scheme not in {"http", "https"} or not host or base != f"{parts.scheme}://{netloc}":
+    if parts.scheme not in {"http", "https"} or not host or base != f"{parts.scheme}://{netloc}{parts.path}":
         raise ConfigurationError(
-            f"{url!r} is no base URL", code="bad_url", hint="write --public-url http://HOST[:PORT]"
+            f"{url!r} is no base URL", code="bad_url", hint="write --public-url http://HOST[:PORT][/PATH]"
         )
+    if parts.path:
+        _check_path(parts.path, host)
     return base
+
+
+def _check_path(path: str, host: str) -> None:
+    """Check the path of a base URL: the origin of the signature log is a host name made of it."""
+    hint = "use lower-case letters, digits and single dashes, as in http://localhost:8080/team/sigstore"
+    if not _PATH.fullmatch(path):
+        raise ConfigurationError(f"{path!r} is no path for an instance", code="bad_url", hint=hint)
+    if len(slug_of(path)) > _MAX_LABEL:
+        raise ConfigurationError(
+            f"the path {path!r} has more than {_MAX_LABEL} characters",
+            code="bad_url",
+            hint="take a shorter one",
+        )
+    first = path.split("/")[1]
+    if first in _TAKEN:
+        raise ConfigurationError(
+            f"a path of an instance cannot begin with /{first}",
+            code="bad_url",
+            hint="an instance has such a path itself: behind a proxy nobody could tell which is meant",
+        )
+    if _is_address(host):
+        raise ConfigurationError(
+            f"an instance below a path needs a host name, not {host}",
+            code="bad_url",
+            hint="write localhost, or a name below it: the log's origin is made of host and path",
+        )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class Reservation:

@@ -23,8 +23,9 @@ class InstanceFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The public facts of a new instance, which it keeps for ever.
 
     `base_url` has no slash at its end. Chains are DER: `ca_chain` from the issuing CA to the root,
-    `tsa_chain` from the leaf to the root. `log_origin` is the origin in the log's checkpoints. `start` is
-    when everything begins to count: a whole second, and before anything was signed.
+    `tsa_chain` from the leaf to the root. `log_origin` is the origin in the log's checkpoints, `log_url` the
+    URL that names the log in the trusted root. `start` is when everything begins to count: a whole second,
+    and before anything was signed.
     """
 
     base_url: str
@@ -34,6 +35,7 @@ class InstanceFacts(msgspec.Struct, frozen=True, kw_only=True):
     ct_log_key: PublicKey
     log_key: PublicKey
     log_origin: str
+    log_url: str
     tsa_chain: tuple[bytes, ...]
 
     def __post_init__(self) -> None:
@@ -45,7 +47,7 @@ class InstanceFacts(msgspec.Struct, frozen=True, kw_only=True):
 def instance_trusted_root(facts: InstanceFacts) -> TrustedRoot:
     """Say what to trust of a new instance."""
     return TrustedRoot(
-        tlogs=(_log(facts, facts.base_url, facts.log_key, note_key_hash(facts.log_origin, facts.log_key)),),
+        tlogs=(_log(facts, facts.log_url, facts.log_key, note_key_hash(facts.log_origin, facts.log_key)),),
         ctlogs=(_log(facts, f"{facts.base_url}/ctlog", facts.ct_log_key, facts.ct_log_key.key_id),),
         certificate_authorities=(_authority(facts, facts.base_url, facts.ca_chain),),
         timestamp_authorities=(_authority(facts, _tsa_url(facts), facts.tsa_chain),),

@@ -79,6 +79,7 @@ class Application:
         self.instance = instance
         self.metrics = metrics
         self.shards = shards
+        self._base = f"{instance.base_path}/" if instance.base_path else ""
         self._app = app
         self._sequencers = sequencers
         self.calls = 0
@@ -104,8 +105,10 @@ class Application:
         self.shards.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request; the path of the base URL may be in front of it, or taken away by a proxy."""
         self.calls += 1
+        if self._base and scope.get("path", "").startswith(self._base):
+            scope = {**scope, "path": f"/{scope['path'].removeprefix(self._base)}"}
         shard = self.shards.find(scope["path"]) if scope["type"] == "http" else None
         await (shard or self._app)(scope, receive, send)
 

@@ -36,7 +36,7 @@ from hallmark.trustroot.repository import TrustRepository
 from hallmark.wiring.chains import pem_of_chain
 from hallmark.wiring.layout import DIRECTORIES, InstanceFile, Layout
 from hallmark.wiring.logs import OpenLog, open_ctlog
-from hallmark.wiring.shards import open_tlog
+from hallmark.wiring.shards import FIRST, Shard, open_tlog
 
 ORGANIZATION: Final = "Hallmark"
 TOKEN_SECRET_BYTES: Final = 32
@@ -62,6 +62,7 @@ def create_instance(layout: Layout, instance: InstanceFile, *, now: datetime) ->
         ct_log_key=parse_public_key(ctlog_key.spki),
         log_key=tlog_signer.public_key,
         log_origin=tlog_signer.origin,
+        log_url=Shard(FIRST).trusted_url(instance),
         tsa_chain=tsa_chain,
     )
     _publish_trust(new, facts, now)

@@ -23,6 +23,11 @@ DIRECTORIES: Final = ("keys", "ca", "tsa", "tlog", "ctlog", "idp", "tuf", "clien
 _RESTORE: Final = "restore the directory from a copy; an instance cannot go on with a part of its state"
 
 
+def slug_of(path: str) -> str:
+    """Make one label of a host name of a base URL's path; no two paths have the same."""
+    return path.strip("/").replace("/", "--")
+
+
 class InstanceFile(msgspec.Struct, frozen=True, kw_only=True):
     """The content of instance.json. `base_url` never changes; clients and certificates carry it."""
 
@@ -33,13 +38,18 @@ class InstanceFile(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def public_host(self) -> str:
-        """The host name in the base URL, without a port: the origin of the first log shard."""
+        """The host name in the base URL, without a port."""
         return urlsplit(self.base_url).hostname or ""
+
+    @property
+    def base_path(self) -> str:
+        """The path in the base URL, without a slash at its end: empty where the instance has a host alone."""
+        return urlsplit(self.base_url).path
 
     @property
     def ctlog_origin(self) -> str:
         """The origin of the CT log: the base URL without its scheme, and `/ctlog`."""
-        return f"{urlsplit(self.base_url).netloc}/ctlog"
+        return f"{urlsplit(self.base_url).netloc}{self.base_path}/ctlog"
 
 
 class Layout:

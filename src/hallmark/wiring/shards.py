@@ -1,8 +1,10 @@
 """The shards of the signature log: which there are, and how they are opened.
 
 The first shard has the public host name as its origin and is written at the base URL. Shard N has the origin
-`N.<host>`, a key and a database of its own, and is written and read at `<base>/shards/N`. `shards.json` lists
-them; while it is missing there is the first shard alone.
+`N.<host>`, a key and a database of its own, and is written and read at `<base>/shards/N`. Below a path the
+first shard is named like the others, `1.<slug>.<host>` with the path as its slug, because witnesses remember
+origins for ever, and two instances may share a host. `shards.json` lists the shards; while it is missing
+there is the first alone.
 """
 
 import os
@@ -15,7 +17,7 @@ from hallmark.durable_files import write_durably
 from hallmark.errors import ConfigurationError
 from hallmark.tiledlog.records import TLOG_TILES
 from hallmark.tiledlog.signer import NoteSigner
-from hallmark.wiring.layout import InstanceFile, Layout
+from hallmark.wiring.layout import InstanceFile, Layout, slug_of
 from hallmark.wiring.logs import OpenLog
 
 FIRST: Final = 1
@@ -43,12 +45,14 @@ class Shard(msgspec.Struct, frozen=True):
 
     def origin(self, instance: InstanceFile) -> str:
         """Its origin, which clients derive from `trusted_url`."""
-        host = instance.public_host
+        host, path = instance.public_host, instance.base_path
+        if path:
+            return f"{self.number}.{slug_of(path)}.{host}"
         return host if self.number == FIRST else f"{self.number}.{host}"
 
     def trusted_url(self, instance: InstanceFile) -> str:
         """The base URL in the trusted root: it names the log, and need not resolve."""
-        if self.number == FIRST:
+        if self.number == FIRST and not instance.base_path:
             return instance.base_url
         scheme = instance.base_url.partition(":")[0]
         return f"{scheme}://{self.origin(instance)}"
