@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import sys
 from pathlib import Path
@@ -72,10 +71,11 @@ def command(
     from hallmark.instance.run import Options, run_instance
     from hallmark.wiring.settings import MAX_SETTINGS_BYTES, Settings, parse_settings
 
-    settings = Settings()
-    if config is not None:
-        settings = parse_settings(read_file(config, max_bytes=MAX_SETTINGS_BYTES), config)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    def read_settings() -> Settings:
+        if config is None:
+            return Settings()
+        return parse_settings(read_file(config, max_bytes=MAX_SETTINGS_BYTES), config)
+
     root = data or default_directory()
     options = Options(
         root=root,
@@ -85,7 +85,8 @@ def command(
         witness_policy=read_file(witness_policy, max_bytes=MAX_POLICY_BYTES) if witness_policy else None,
         witness_mode=witness_mode,
         grpc_listen=grpc_listen,
-        settings=settings,
+        settings=read_settings(),
+        read_settings=read_settings,
     )
     run_instance(options, _announce_json if as_json else _announce)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -45,7 +44,6 @@ def command(*, logs: tuple[str, ...], data: Path | None, listen: str, name: str,
     """
     from hallmark.instance.witness import WitnessOptions, run_witness
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     root = data or default_directory()
     options = WitnessOptions(root=root, logs=logs, listen=listen, name=name)
     run_witness(options, _announce_json if as_json else _announce)

@@ -257,6 +257,7 @@ def _listen_on(path: Path) -> socket.socket:
         listening.bind(str(path))
         os.chmod(path, _SOCKET_MODE)
         listening.listen(BACKLOG)
+        listening.setblocking(False)  # of two workers that one connection wakes, one would wait
     except OSError as error:  # without an errno: the path is longer than an address may be
         listening.close()
         raise ConfigurationError(

@@ -22,6 +22,7 @@ from hallmark.instance.listening import (
     check_public_url,
     parse_listen,
 )
+from hallmark.instance.logs import set_up_logs
 from hallmark.instance.stopping import Stopped, Stopping
 from hallmark.instance.supervisor import Supervisor
 from hallmark.wiring.create import create_instance
@@ -40,6 +41,7 @@ _FAILED: Final = 70
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What `hallmark up` was told; None stands for what was not given.
 
+    `read_settings` reads the settings again, when SIGHUP asks for it.
     `witness_policy` is the content of the file; `witness_mode` is `strict`, `fail-open` or `off`;
     `grpc_listen` serves the log over gRPC too, in the place of what `settings` say.
     """
@@ -52,6 +54,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     witness_mode: str | None = None
     grpc_listen: str | None = None
     settings: Settings = Settings()
+    read_settings: Callable[[], Settings] | None = None
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -69,6 +72,7 @@ def run_instance(options: Options, announce: Callable[[Running], None]) -> None:
     Raises `ConfigurationError` for what the user can change, `TrustError` for a log that must not go on.
     """
     stopping = Stopping()
+    set_up_logs(options.settings.log_level, options.settings.log_file)
     with suppress(Stopped), locked_directory(options.root) as layout:
         new = is_new(layout)
         with _reserved(options, None if new else layout.read_instance()) as held:
@@ -86,13 +90,17 @@ def run_instance(options: Options, announce: Callable[[Running], None]) -> None:
                 _, signer = open_tlog(layout, held.instance)
                 change_setting(layout, signer, options.witness_policy, options.witness_mode)
                 running = Running(held.instance, layout, held.grpc_address)
-                _serve(running, supervisor, announce, stopping)
+                _serve(running, supervisor, announce, stopping, options)
             finally:
                 supervisor.stop(stopping.pressed)
 
 
 def _serve(
-    running: Running, supervisor: Supervisor, announce: Callable[[Running], None], stopping: Stopping
+    running: Running,
+    supervisor: Supervisor,
+    announce: Callable[[Running], None],
+    stopping: Stopping,
+    options: Options,
 ) -> None:
     layout, instance = running.layout, running.instance
     publishing = Publishing(layout, instance, on_failure=_fail)
@@ -102,9 +110,23 @@ def _serve(
     publishing.start()
     _note(instance.base_url, layout)
     announce(running)
-    supervisor.watch(stopping.asked)
+    supervisor.watch(stopping.asked, lambda: _settings_to_load(options, stopping))
     supervisor.stop(stopping.pressed)
     publishing.stop()
+
+
+def _settings_to_load(options: Options, stopping: Stopping) -> Settings | None:
+    """Read the settings again where SIGHUP asked for it; wrong ones are told, and the old ones stay."""
+    if not stopping.hung_up() or options.read_settings is None:
+        return None
+    try:
+        settings = options.read_settings()
+        set_up_logs(settings.log_level, settings.log_file)
+    except HallmarkError as error:
+        logger.error("the settings stay as they are: %s", error)
+        return None
+    logger.info("the settings were read again; workers that have them take the place of the others")
+    return settings
 
 
 def _note(base_url: str, layout: Layout) -> None:

@@ -65,7 +65,7 @@ class Worker:
         self._heard = time.monotonic()
         shared = () if task.bound.descriptor is None else (task.bound.descriptor,)
         # Ctrl-C reaches the whole group, this worker while it still imports too; the parent decides
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
         try:
             self.process = subprocess.Popen(  # noqa: S603  our own module
                 [sys.executable, "-m", "hallmark.instance.worker", *arguments],
@@ -173,13 +173,14 @@ class Supervisor:
             root=str(root),
             number=0,
             bound=bound,
-            metrics_memory=shared_memory(count),
+            metrics_memory=shared_memory(count + 1),
             grpc_address=grpc_address,
             settings=settings or Settings(),
         )
         self._workers = [Worker(msgspec.structs.replace(task, number=number)) for number in range(count)]
         self._failures = 0
         self._next_try = 0.0
+        self._turnover = Turnover(count)
 
     def serve(self) -> None:
         """Let the workers serve, and wait until every one does."""
@@ -188,9 +189,13 @@ class Supervisor:
         for worker in self._workers:
             worker.wait_until_serving()
 
-    def watch(self, stopping: Callable[[], bool]) -> None:
-        """Replace workers that die or hang until it is time to stop."""
+    def watch(self, stopping: Callable[[], bool], load: Callable[[], Settings | None]) -> None:
+        """Replace workers that die or hang until it is time to stop, and all where there are new settings."""
         while not stopping():
+            settings = load()
+            if settings is not None:
+                self._turnover.begin(self._workers, settings)
+            self._turnover.go_on(self._workers)
             for worker in list(self._workers):
                 worker.listen()
                 if worker.process.poll() is not None and time.monotonic() >= self._next_try:
@@ -202,7 +207,7 @@ class Supervisor:
 
         `pressed` says that they shall not have that time.
         """
-        workers, self._workers = self._workers, []
+        workers, self._workers = [*self._workers, *self._turnover.take_others()], []
         for worker in workers:
             worker.process.terminate()
         deadline = time.monotonic() + _STOP_SECONDS
@@ -219,6 +224,75 @@ class Supervisor:
         replacement = Worker(dead.task)
         self._workers[self._workers.index(dead)] = replacement
         replacement.go()
+
+
+class Turnover:
+    """Puts workers with new settings in the places of the old ones, one after the other.
+
+    The new one serves before the old one is told to end, so that there is always somebody. It counts in the
+    slot of memory that is free, which then is that of the old one.
+    """
+
+    def __init__(self, free_slot: int) -> None:
+        self._slot = free_slot
+        self._due: list[tuple[Worker, Settings]] = []
+        self._fresh: Worker | None = None
+        self._leaving: Worker | None = None
+        self._deadline = 0.0
+
+    def begin(self, workers: list[Worker], settings: Settings) -> None:
+        """Replace these, and those that are yet to be replaced."""
+        self._due = [(worker, settings) for worker in workers]
+
+    def take_others(self) -> list[Worker]:
+        """Give up the workers that are coming or going to the caller, who ends them."""
+        others = [worker for worker in (self._fresh, self._leaving) if worker is not None]
+        self._fresh = self._leaving = None
+        return others
+
+    def go_on(self, workers: list[Worker]) -> None:
+        """Do what can be done without waiting."""
+        if self._leaving is not None:
+            self._see_off(self._leaving)
+        elif self._fresh is not None:
+            self._welcome(self._fresh, workers)
+        elif self._due:
+            old, settings = self._due[0]
+            if old not in workers:  # it has died; its heir has its old settings
+                self._due[0] = (
+                    next(item for item in workers if item.task.number == old.task.number),
+                    settings,
+                )
+                return
+            task = msgspec.structs.replace(old.task, number=self._slot, settings=settings)
+            self._fresh = Worker(task)
+            self._fresh.go()
+            self._deadline = time.monotonic() + _START_SECONDS
+
+    def _welcome(self, fresh: Worker, workers: list[Worker]) -> None:
+        fresh.listen()
+        late = time.monotonic() > self._deadline
+        if not fresh.served and (late or fresh.process.poll() is not None):
+            logger.error("a worker with the new settings does not serve; the others keep the old ones")
+            self._fresh, self._due = None, []
+            fresh.process.kill()
+            fresh.process.wait()
+            fresh.close()
+        elif fresh.served:
+            number = self._due.pop(0)[0].task.number
+            place = next(at for at, item in enumerate(workers) if item.task.number == number)
+            old, workers[place] = workers[place], fresh
+            self._fresh, self._leaving = None, old
+            old.process.terminate()
+            self._deadline = time.monotonic() + _STOP_SECONDS
+
+    def _see_off(self, old: Worker) -> None:
+        if old.process.poll() is None:
+            if time.monotonic() > self._deadline:
+                old.process.kill()
+            return
+        old.close()
+        self._leaving, self._slot = None, old.task.number
 
 
 def _how(status: int) -> str:

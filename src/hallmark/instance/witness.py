@@ -1,8 +1,8 @@
 """A witness in the foreground, in one process: lock, first start, serving, and a clean end."""
 
-import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ import msgspec
 
 from hallmark.instance.directory import locked_directory
 from hallmark.instance.listening import Reservation, parse_listen
+from hallmark.instance.logs import set_up_logs
 from hallmark.instance.serving import leave, raise_file_limit, run, serve
 from hallmark.wiring.witness import OpenWitness, open_witness
 from hallmark.witness.config import WitnessConfig, parse_logs
@@ -33,7 +34,9 @@ def run_witness(options: WitnessOptions, announce: Callable[[str, OpenWitness], 
 
     Must run in the main thread, and ends the process. Raises `ConfigurationError`.
     """
-    logging.getLogger("_granian").setLevel(logging.WARNING)
+    set_up_logs("info")
+    if not sys.stderr.isatty():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing to load again
     raise_file_limit()
     config = WitnessConfig(logs=parse_logs(options.logs))
     with locked_directory(options.root) as layout:

@@ -20,8 +20,10 @@ import msgspec
 
 from hallmark.errors import HallmarkError, RemoteError
 from hallmark.instance.heartbeat import Heartbeat
+from hallmark.instance.logs import set_up_logs
 from hallmark.instance.serving import leave, raise_file_limit, run, serve
 from hallmark.instance.supervisor import GO, WorkerTask, say_alive, say_refused
+from hallmark.web.request_log import RequestLog
 from hallmark.wiring.application import Application, Process, open_application
 from hallmark.wiring.layout import Layout
 
@@ -40,13 +42,13 @@ def main(arguments: list[str]) -> None:
     task = msgspec.json.decode(arguments[0], type=WorkerTask)
     lifeline, reports = int(arguments[1]), int(arguments[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # blocked by the parent already, see `supervisor.Worker`
-    logging.basicConfig(level=task.settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("_granian").setLevel(logging.WARNING)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     raise_file_limit()
     if os.read(lifeline, len(GO)) != GO:
         sys.exit(_ORPHANED)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     try:
+        set_up_logs(task.settings.log_level, task.settings.log_file)
         process = Process(task.number, task.metrics_memory)
         application = open_application(
             Layout(Path(task.root)), on_failure=_fail, process=process, settings=task.settings
@@ -70,8 +72,9 @@ async def _serve(application: Application, task: WorkerTask, reports: int) -> No
         await extra.start()
     heartbeat = Heartbeat(lambda: say_alive(reports), lambda: application.calls, application.longest_lock)
     gc.freeze()  # what was made so far stays: to look through all of it takes 20 ms each time
+    logged = task.settings.log_requests or task.settings.log_level == "debug"
     await serve(
-        application,
+        RequestLog(application) if logged else application,
         task.bound,
         (signal.SIGTERM,),
         while_serving=heartbeat.run,

@@ -36,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Everything that can be set; the defaults are what an instance without a file does."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_file: str | None = None
+    log_requests: bool = False
     tlog: TlogConfig = TlogConfig()
     grpc: GrpcSettings = GrpcSettings()
 
@@ -56,6 +58,8 @@ def parse_settings(data: bytes, path: Path) -> Settings:
             code="wrong_setting",
             hint=_HINT,
         )
+    if found.log_file is not None:
+        found = msgspec.structs.replace(found, log_file=str(path.parent.absolute() / found.log_file))
     if found.grpc.tls_certificate is None or found.grpc.tls_key is None:
         return found
     certificate = path.parent / found.grpc.tls_certificate
