@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +20,9 @@ _MAX_WORKERS = 64
 
 def default_directory() -> Path:
     """Where an instance stands unless another directory is named."""
-    data_home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(data_home) / "hallmark" / "instance"
+    from hallmark.client.folders import data_folder
+
+    return data_folder() / "instance"
 
 
 @click.command(name="up")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +17,9 @@ if TYPE_CHECKING:
 
 def default_directory() -> Path:
     """Where a witness stands unless another directory is named."""
-    data_home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(data_home) / "hallmark" / "witness"
+    from hallmark.client.folders import data_folder
+
+    return data_folder() / "witness"
 
 
 @click.command("witness")

@@ -93,8 +93,11 @@ def parse_fingerprint(text: str) -> str:
 
 
 def load_contexts(folder: Path | None = None) -> Contexts:
-    """Read the user's contexts; none where there is no file. Raises `ConfigurationError`."""
-    path = (folder or config_folder()) / _FILE
+    """Read the user's contexts; none where there is no file or no home. Raises `ConfigurationError`."""
+    try:
+        path = (folder or config_folder()) / _FILE
+    except ConfigurationError:
+        return Contexts()
     if not path.exists():
         return Contexts()
     data = read_file(path, max_bytes=_MAX_BYTES)

@@ -11,7 +11,7 @@ import msgspec
 
 from hallmark.client.files import make_folder, read_file, write_file
 from hallmark.client.folders import state_folder
-from hallmark.errors import HallmarkError
+from hallmark.errors import ConfigurationError, HallmarkError
 
 _FILE: Final = "instances.json"
 _MAX_BYTES: Final = 1 << 20
@@ -36,7 +36,10 @@ def note_instance(url: str, directory: Path, *, folder: Path | None = None) -> N
 
 def find_instance(url: str, *, folder: Path | None = None) -> Path | None:
     """Find the directory of the instance at `url`; None where none is noted or it is gone."""
-    noted = _read(folder or state_folder()).get(_key(url))
+    try:
+        noted = _read(folder or state_folder()).get(_key(url))
+    except ConfigurationError:  # without a home nothing was noted
+        return None
     if noted is None or not Path(noted.directory).is_dir():
         return None
     return Path(noted.directory)

@@ -133,7 +133,7 @@ def _note(base_url: str, layout: Layout) -> None:
     """Note where the instance stands, for commands on this machine; it does without where that fails."""
     try:
         note_instance(base_url, layout.root.resolve())
-    except (HallmarkError, RuntimeError) as error:  # the latter: a user without a home
+    except HallmarkError as error:  # a home that cannot be written, or none at all
         logger.info("%s is not noted as the directory of %s: %s", layout.root, base_url, error)
 
 
