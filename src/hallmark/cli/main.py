@@ -34,6 +34,14 @@ COMMANDS: Final = {
 }
 
 
+_EXTRAS: Final = {
+    **dict.fromkeys(("granian", "joserfc", "Crypto", "starlette", "uvloop"), "server"),
+    **dict.fromkeys(("grpc", "grpc_health", "grpc_reflection", "google"), "grpc"),
+    "pyarrow": "export",
+}
+"""The extra of pyproject.toml that brings a module which is imported only where it is needed."""
+
+
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
@@ -77,6 +85,10 @@ def _answer(error: Exception, *, as_json: bool) -> int:
     """Print an error in its form and return its exit code."""
     if isinstance(error, HallmarkError):
         return _fail(describe_error(error), as_json=as_json)
+    if isinstance(error, ModuleNotFoundError) and (
+        extra := _EXTRAS.get((error.name or "").partition(".")[0])
+    ):
+        return _fail(_describe_missing(error.name or "", extra), as_json=as_json)
     if isinstance(error, click.exceptions.NoArgsIsHelpError) and not as_json:
         click.echo(error.format_message(), err=True)
         return exit_codes.USAGE
@@ -117,6 +129,15 @@ def _describe_usage(error: click.ClickException) -> dict[str, object]:
         "code": "usage",
         "message": message[:1].lower() + message[1:],
         "hint": hint,
+        "exitCode": exit_codes.USAGE,
+    }
+
+
+def _describe_missing(module: str, extra: str) -> dict[str, object]:
+    return {
+        "code": "missing_extra",
+        "message": f"this needs the extra {extra!r}: {module} is not installed",
+        "hint": f"pip install 'hallmark-sigstore[{extra}]', or from a checkout pip install '.[{extra}]'",
         "exitCode": exit_codes.USAGE,
     }
 

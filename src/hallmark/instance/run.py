@@ -71,6 +71,7 @@ def run_instance(options: Options, announce: Callable[[Running], None]) -> None:
     It may be told to end at any moment, while it starts and while it stops too. Must run in the main thread.
     Raises `ConfigurationError` for what the user can change, `TrustError` for a log that must not go on.
     """
+    _check_installed()
     stopping = Stopping()
     set_up_logs(options.settings.log_level, options.settings.log_file)
     with suppress(Stopped), locked_directory(options.root) as layout:
@@ -93,6 +94,13 @@ def run_instance(options: Options, announce: Callable[[Running], None]) -> None:
                 _serve(running, supervisor, announce, stopping, options)
             finally:
                 supervisor.stop(stopping.pressed)
+
+
+def _check_installed() -> None:
+    """Look for what only the workers import: none of them could say in time what is missing."""
+    for module in ("granian", "joserfc", "starlette", "uvloop"):
+        if find_spec(module) is None:
+            raise ModuleNotFoundError(f"{module} is not installed", name=module)
 
 
 def _serve(
