@@ -5,7 +5,10 @@ BIN := .venv/bin
 JOBS ?= 2
 SECONDS ?= 60
 
-.PHONY: setup demo up test check bench interop torment fuzz proto lock clean
+.PHONY: help setup demo up test check format bench interop torment fuzz proto lock clean
+
+help:  ## list these targets
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 setup: .venv/ready  ## make .venv and install the locked dependencies
 
@@ -21,15 +24,19 @@ demo: setup  ## start a throw-away instance, sign a real file, verify it, show a
 up: setup  ## run an instance in ./instance until Ctrl-C
 	$(BIN)/hallmark up --data instance --listen 127.0.0.1:8080
 
-test: setup  ## run the tests
+test: setup  ## run the tests; one alone: .venv/bin/python -m pytest tests/unit/test_note.py -k WORD
 	$(BIN)/python -m pytest -n $(JOBS)
 
-check: setup  ## formatting, lints, types, layers, sizes, docs
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/architecture
+check: setup  ## formatting, lints, types, layers, sizes, docs; every tool runs, whatever the others found
+	@failed=; \
+	for tool in "ruff format --check ." "ruff check ." mypy lint-imports "python -m pytest tests/architecture"; do \
+		echo "$$tool"; $(BIN)/$$tool || failed="$$failed [$$tool]"; \
+	done; \
+	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+
+format: setup  ## format the code, and put right what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 bench: setup  ## measure; prints the table of bench/README.md
 	$(BIN)/python -m bench
