@@ -1,5 +1,6 @@
 """A whole instance as a user runs it: first start, second start, refusals, and a clean end."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -56,6 +57,12 @@ def test_it_serves_health_description_and_client_files(instance):
     for name in ("trusted_root", "signing_config", "client_trust_config"):
         assert get(described["configs"][name]) == (instance.client / f"{name}.json").read_bytes()
     assert get(described["configs"]["root"]) == (instance.client / "root.json").read_bytes()
+
+
+def test_its_front_page_says_what_it_is_and_what_its_root_is(instance):
+    page = get(f"{instance.base_url}/").decode()
+    fingerprint = hashlib.sha256((instance.client / "root.json").read_bytes()).hexdigest()
+    assert f"hallmark context add NAME {instance.base_url} --root-fingerprint {fingerprint}" in page
 
 
 def test_private_files_are_readable_by_their_owner_alone(instance):

@@ -38,6 +38,7 @@ from hallmark.tsa.config import TsaConfig
 from hallmark.tsa.service import TimestampAuthority
 from hallmark.web.application import Dispatcher, mount
 from hallmark.web.asgi import App, Receive, Scope, Send
+from hallmark.web.front_page import front_routes
 from hallmark.web.health import health_routes, well_known_routes
 from hallmark.web.log_reads import ReadLoad, read_routes
 from hallmark.web.metrics import Meter
@@ -238,6 +239,7 @@ def open_application(
     routes: list[BaseRoute] = [
         *health_routes(lambda: examine_instance(layout, utc_now())),
         *parts.well_known(),
+        *front_routes(instance.base_url, parts.root_fingerprint),
         *metrics_routes(metrics.meter, InstanceStates(layout, utc_now, process.family)),
         *tlog_http.routes(tlog, metrics.rekor, opening.load),
         *ca_http.routes(ca),
@@ -321,6 +323,10 @@ class _Parts:
         """The client files are read for each request, the description too: a rotation changes both."""
         files = {name: partial(self._read_client_file, name) for name in CLIENT_FILES}
         return well_known_routes(self._describe, files)
+
+    def root_fingerprint(self) -> str:
+        """SHA-256 of the root that clients are to pin, in hex."""
+        return hashlib.sha256(self._read_client_file("root.json")).hexdigest()
 
     def _describe(self) -> bytes:
         newest = ShardTable(self._layout).read()[-1]
