@@ -110,6 +110,8 @@ def test_an_instance_that_waits_for_a_hanging_worker_still_hears_signals(tmp_pat
     while not children(starting):
         time.sleep(0.01)
     (worker,) = children(starting)
+    while b"hallmark.instance.worker" not in Path(f"/proc/{worker}/cmdline").read_bytes():
+        time.sleep(0.01)  # not yet the program that the parent waits for, but a copy of the parent
     os.kill(worker, signal.SIGSTOP)
     assert "does not serve yet" in starting.stderr.readline()
     starting.send_signal(signal.SIGTERM)
