@@ -17,6 +17,7 @@ from tests.support.small_ca import SmallCa
 
 from hallmark.ctlog import http as ctlog_http
 from hallmark.instance.connections import UNTAKEN_SECONDS
+from hallmark.instance.listening import Bound
 from hallmark.instance.serving import run, serve
 from hallmark.tlog import http as tlog_http
 from hallmark.web.application import Dispatcher
@@ -111,7 +112,7 @@ def test_connections_of_a_server_end_when_nothing_is_taken():
             found.extend(limits_of_connections_to(client))
         os.kill(os.getpid(), signal.SIGUSR1)
 
-    run(serve(app, "127.0.0.1", port, (signal.SIGUSR1,), while_serving=look))
+    run(serve(app, Bound("127.0.0.1", port), (signal.SIGUSR1,), while_serving=look))
     assert found == [1000 * UNTAKEN_SECONDS]
 
 
