@@ -20,6 +20,7 @@ import pytest
 from tests.support.instance import RunningInstance
 from tests.support.loopback import Asked, LoopbackServer, Reply, in_turn
 from tests.support.machine import Machine
+from tests.support.stepped_clock import SteppedClock
 from tests.support.world import a_statement
 
 from hallmark.client.artifact import digest_file
@@ -315,25 +316,35 @@ class TestCommands:
         machine.run("context", "add", "plain", "https://sigstore.test", "--tuf", f"{url}/tuf", "--root", root)
         machine.run("sign", str(artifact), "--identity-token", token)
 
-    def test_expired_trust_material_is_renewed_or_named(self, machine, artifact, token):
+    def test_expired_trust_material_is_named_with_the_command_that_renews_it(
+        self, machine, artifact, token, tmp_path
+    ):
         machine.pin()
         machine.run("sign", str(artifact), "--identity-token", token)
-        cache = machine.home / ".cache" / "hallmark"
-        material = load_trust(machine.fingerprint, cache)
-        past = msgspec.structs.replace(material, expires=datetime.now(UTC) - timedelta(seconds=1))
-        save_trust(machine.fingerprint, past, cache)
-        machine.run("verify", str(artifact), *machine.who())
-        assert load_trust(machine.fingerprint, cache).expires == material.expires
-
-        contexts = machine.home / ".config" / "hallmark" / "contexts.json"
-        contexts.write_text(
-            contexts.read_text().replace(f"{machine.instance.base_url}/tuf", "http://127.0.0.1:9")
-        )
-        gone = msgspec.structs.replace(past, tuf_url="http://127.0.0.1:9")
-        save_trust(machine.fingerprint, gone, cache)
+        later = SteppedClock(tmp_path)
+        later.step(8 * 24 * 3600)
+        machine.environment |= later.environment
         done = machine.run("verify", str(artifact), *machine.who(), exit_code=5)
         assert "has expired" in done.stderr
-        assert "hallmark context update work" in done.stderr
+
+    def test_a_forged_cache_neither_vouches_for_a_file_nor_gets_the_token(self, machine, artifact, token):
+        machine.pin()
+        cache = machine.home / ".cache" / "hallmark"
+        good = load_trust(machine.fingerprint, cache)
+        with LoopbackServer(in_turn(Reply(500))) as thief:
+            config = good.signing_config.replace(machine.instance.base_url.encode(), thief.url.encode())
+            forged = msgspec.structs.replace(good, signing_config=config, fetched=datetime.now(UTC))
+            save_trust(machine.fingerprint, forged, cache)
+            machine.run("sign", str(artifact), "--identity-token", token)
+        assert thief.asked == []
+
+        root = json.loads(good.trusted_root)
+        root["certificateAuthorities"] = []
+        save_trust(
+            machine.fingerprint, msgspec.structs.replace(good, trusted_root=json.dumps(root).encode()), cache
+        )
+        machine.run("verify", str(artifact), *machine.who())  # against what was fetched in its place
+        assert load_trust(machine.fingerprint, cache).trusted_root == good.trusted_root
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
     def test_a_home_that_cannot_be_written_is_no_hindrance(self, machine, artifact, token):

@@ -7,7 +7,8 @@ import pytest
 from tests.support.tuf_client import serve
 
 from hallmark.client.http import HttpClient
-from hallmark.client.tuf import fetch_root, fetch_trust, fingerprint_of
+from hallmark.client.pinned_roots import fingerprint_of
+from hallmark.client.tuf import fetch_root, fetch_trust
 from hallmark.errors import RemoteError, TrustError
 from hallmark.trustroot.keys import add_key_file, create_key_files
 from hallmark.trustroot.repository import TrustRepository

@@ -3,13 +3,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hallmark.client.trust_cache import TrustMaterial, load_trust, save_trust
+from hallmark.client.trust_cache import KeptTrust, load_trust, save_trust
 
 HEX = "cd" * 32
-MATERIAL = TrustMaterial(
+MATERIAL = KeptTrust(
     tuf_url="https://sigstore.example/tuf",
     fetched=datetime(2026, 3, 1, tzinfo=UTC),
-    expires=datetime(2026, 3, 8, tzinfo=UTC),
     trusted_root=b"{}",
     signing_config=b"{}",
     metadata={"root.json": b"root"},

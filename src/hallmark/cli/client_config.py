@@ -185,8 +185,9 @@ def _facts(source: TrustSource) -> _Facts:
 
 def _context_facts(context: Context) -> _Facts:
     from hallmark.client.http import HttpClient
+    from hallmark.client.pinned_roots import root_path
     from hallmark.client.signing import system_clock
-    from hallmark.client.trust_update import fresh_trust, root_path
+    from hallmark.client.trust_update import fresh_trust
 
     return _Facts(
         url=context.url,

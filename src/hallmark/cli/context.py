@@ -73,9 +73,10 @@ def add(
 def _pin(name: str, url: str, *, pin: str, root: Path | None, tuf: str | None) -> tuple[Context, datetime]:
     """Fetch what the pinned root vouches for before anything is kept."""
     from hallmark.client.http import HttpClient
+    from hallmark.client.pinned_roots import fingerprint_of, pin_root
     from hallmark.client.trust import parse_material
-    from hallmark.client.trust_update import pin_root, update_trust
-    from hallmark.client.tuf import fetch_root, fetch_unpinned_root, fingerprint_of
+    from hallmark.client.trust_update import update_trust
+    from hallmark.client.tuf import fetch_root, fetch_unpinned_root
     from hallmark.client.well_known import fetch_description
 
     http = HttpClient()

@@ -15,10 +15,10 @@ from hallmark.cli.output import CommandFailed, Output, describe_error, print_jso
 from hallmark.cli.trust import TrustOptions, trust_to_sign
 from hallmark.client.contexts import Context, load_contexts
 from hallmark.client.http import HttpClient, one_line, refused
+from hallmark.client.kept_trust import kept_trust
 from hallmark.client.oidc import discover
 from hallmark.client.signing import choose_services
 from hallmark.client.timestamp import TimestampClient
-from hallmark.client.trust_cache import load_trust
 from hallmark.core.signing_config import ClientTrustConfig
 from hallmark.core.timestamp import parse_timestamp
 from hallmark.errors import HallmarkError, RemoteError, TrustError
@@ -104,7 +104,7 @@ def _contexts() -> str:
 
 
 def _check_stored(context: Context, now: datetime) -> None:
-    material = load_trust(context.root_fingerprint)
+    material = kept_trust(context)
     mend = f"hallmark context update {context.name}"
     if material is None:
         raise TrustError(f"no trust material for {context.name!r}", code="missing_trust_material", hint=mend)

@@ -15,7 +15,6 @@ from hallmark.client.trust import (
     parse_material_root,
     read_client_trust_config,
     read_trusted_root,
-    stored_trust,
 )
 from hallmark.core.signing_config import ClientTrustConfig
 from hallmark.core.trusted_root import TrustedRoot
@@ -68,6 +67,8 @@ def trust_to_sign(options: TrustOptions) -> ClientTrustConfig:
 
 def _context_root(context: Context) -> TrustedRoot:
     from datetime import UTC, datetime
+
+    from hallmark.client.kept_trust import stored_trust
 
     now = datetime.now(UTC)
     material = stored_trust(context, now)

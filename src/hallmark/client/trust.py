@@ -1,10 +1,10 @@
 """Which trust material counts for a command, found without touching the network.
 
 It comes from files that the user names, from the directory of an instance on this machine, or from what was
-kept of an instance whose root the user pinned in a context. `trust_update` fetches what is missing.
+kept of an instance whose root the user pinned in a context: `kept_trust` checks that, `trust_update` fetches
+what is missing.
 """
 
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ import msgspec
 from hallmark.client.contexts import Context, load_contexts
 from hallmark.client.files import read_file
 from hallmark.client.instances import find_instance
-from hallmark.client.trust_cache import TrustMaterial, load_trust
+from hallmark.client.trust_cache import TrustMaterial
 from hallmark.core.signing_config import (
     MAX_CLIENT_TRUST_CONFIG_BYTES,
     MAX_SIGNING_CONFIG_BYTES,
@@ -90,14 +90,6 @@ def read_instance_url(directory: Path) -> str:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise ConfigurationError(f"{path} is damaged", code="damaged_instance") from None
     return found.base_url.rstrip("/")
-
-
-def stored_trust(context: Context, now: datetime) -> TrustMaterial | None:
-    """Find what was kept for a context, as long as the repository's word for it holds."""
-    material = load_trust(context.root_fingerprint)
-    if material is None or material.tuf_url != context.tuf_url or now >= material.expires:
-        return None
-    return material
 
 
 def read_trusted_root(path: Path) -> TrustedRoot:

@@ -1,7 +1,8 @@
 """The trust material of an instance, as last fetched through TUF: one file for each pinned root.
 
 The file is replaced whole, so any number of processes may read and write it at once. It is a cache: a damaged
-one counts as missing, and where the folder cannot be written nothing is kept.
+one counts as missing, and where the folder cannot be written nothing is kept. Nothing in it is believed until
+`kept_trust` has checked it: the digest in front tells damage, not forgery.
 """
 
 import contextlib
@@ -18,10 +19,12 @@ from hallmark.errors import HallmarkError
 
 _MAX_BYTES: Final = 32 << 20
 _DIGEST_SIZE: Final = 64
+TRUSTED_ROOT: Final = "trusted_root.json"
+SIGNING_CONFIG: Final = "signing_config.v0.2.json"
 
 
-class TrustMaterial(msgspec.Struct, frozen=True, kw_only=True):
-    """What a TUF repository vouched for, and until when its word holds.
+class KeptTrust(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies in the cache, unverified.
 
     `metadata` is the repository's own, by file name: the next refresh starts from it, so that a repository
     cannot go back to an older state.
@@ -29,25 +32,30 @@ class TrustMaterial(msgspec.Struct, frozen=True, kw_only=True):
 
     tuf_url: str
     fetched: datetime
-    expires: datetime
     trusted_root: bytes
     signing_config: bytes
     metadata: dict[str, bytes]
 
 
-def load_trust(fingerprint: str, folder: Path | None = None) -> TrustMaterial | None:
-    """Read the material kept for a root; None where there is none that is whole."""
+class TrustMaterial(KeptTrust, frozen=True, kw_only=True):
+    """What a TUF repository vouches for, verified from the pinned root on, and until when its word holds."""
+
+    expires: datetime
+
+
+def load_trust(fingerprint: str, folder: Path | None = None) -> KeptTrust | None:
+    """Read the material kept for a root, unverified; None where there is none that is whole."""
     try:
         data = read_file(_path(fingerprint, folder), max_bytes=_MAX_BYTES)
         digest, content = data[:_DIGEST_SIZE], data[_DIGEST_SIZE + 1 :]
         if digest != hashlib.sha256(content).hexdigest().encode():
             return None
-        return msgspec.json.decode(content, type=TrustMaterial)
+        return msgspec.json.decode(content, type=KeptTrust)
     except (HallmarkError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
-def save_trust(fingerprint: str, material: TrustMaterial, folder: Path | None = None) -> None:
+def save_trust(fingerprint: str, material: KeptTrust, folder: Path | None = None) -> None:
     """Keep the material for a root, where the folder can be written."""
     path = _path(fingerprint, folder)
     content = msgspec.json.encode(material)

@@ -3,7 +3,6 @@
 The chain of trust starts at a root.json whose SHA-256 fingerprint somebody pinned; nothing else is believed.
 """
 
-import hashlib
 import hmac
 import re
 import tempfile
@@ -24,13 +23,11 @@ from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.updater import Updater
 
 from hallmark.client.http import HttpClient, one_line, refused
-from hallmark.client.trust_cache import TrustMaterial
+from hallmark.client.pinned_roots import MAX_ROOT_BYTES, fingerprint_of
+from hallmark.client.trust_cache import SIGNING_CONFIG, TRUSTED_ROOT, KeptTrust, TrustMaterial
 from hallmark.errors import HallmarkError, RemoteError, TrustError
 
 SERVICE: Final = "the TUF repository"
-TRUSTED_ROOT: Final = "trusted_root.json"
-SIGNING_CONFIG: Final = "signing_config.v0.2.json"
-_MAX_ROOT_BYTES: Final = 512_000
 _MAX_FILE_BYTES: Final = 8 << 20
 _ROLES: Final = ("timestamp.json", "snapshot.json", "targets.json")
 _ROOTS: Final = "root_history"
@@ -65,11 +62,6 @@ class _Fetcher(FetcherInterface):
         return iter((answer.body,))
 
 
-def fingerprint_of(root: bytes) -> str:
-    """Compute the fingerprint of a root.json: SHA-256 of its bytes, in hex."""
-    return hashlib.sha256(root).hexdigest()
-
-
 def fetch_root(url: str, fingerprint: str, http: HttpClient) -> bytes:
     """Fetch the root.json with this fingerprint; raises `TrustError` for another one, or `RemoteError`."""
     root = fetch_unpinned_root(url, http)
@@ -85,14 +77,14 @@ def fetch_root(url: str, fingerprint: str, http: HttpClient) -> bytes:
 
 def fetch_unpinned_root(url: str, http: HttpClient) -> bytes:
     """Fetch a root.json that nothing vouches for; its fingerprint is for the caller to compare."""
-    answer = http.get(url, service=SERVICE, max_bytes=_MAX_ROOT_BYTES)
+    answer = http.get(url, service=SERVICE, max_bytes=MAX_ROOT_BYTES)
     if answer.status != 200:
         raise refused(answer, service=SERVICE, url=url)
     return answer.body
 
 
 def fetch_trust(
-    tuf_url: str, root: bytes, http: HttpClient, *, known: TrustMaterial | None, now: datetime
+    tuf_url: str, root: bytes, http: HttpClient, *, known: KeptTrust | None, now: datetime
 ) -> TrustMaterial:
     """Update from a TUF repository, starting at `root`, and fetch what it vouches for.
 
