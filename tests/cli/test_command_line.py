@@ -61,17 +61,25 @@ def test_every_command_of_the_table_loads_and_has_help(capsys):
         assert "Usage: hallmark " + name in capsys.readouterr().out
 
 
-def test_verifying_opens_no_socket(folder, environment, values):
-    """Offline means offline: with sockets forbidden, everything works as before."""
+@pytest.mark.parametrize(
+    ("words", "exit_code"),
+    [
+        ("verify app {TRUST} {WHO}", 0),
+        ("verify app --trusted-root old-root.json {WHO}", 1),  # another root could change that verdict
+        ("verify tampered unsigned {TRUST} {WHO}", 1),
+    ],
+)
+def test_verifying_against_files_opens_no_socket(folder, environment, values, words, exit_code):
+    """With sockets forbidden, everything works as before, whatever the verdict."""
     program = (
         "import socket, sys\n"
         "def refuse(*_, **__): raise AssertionError('a socket')\n"
-        "socket.socket.connect = refuse; socket.getaddrinfo = refuse\n"
+        "socket.socket.__init__ = refuse; socket.getaddrinfo = refuse\n"
         "from hallmark.cli.main import main\nsys.exit(main(sys.argv[1:]))"
     )
-    words = f"verify app {values['TRUST']} {values['WHO']}".split()
-    done = subprocess.run([sys.executable, "-c", program, *words], cwd=folder, env=environment, check=False)
-    assert done.returncode == 0
+    given = words.format(**values).split()
+    done = subprocess.run([sys.executable, "-c", program, *given], cwd=folder, env=environment, check=False)
+    assert done.returncode == exit_code
 
 
 @pytest.mark.parametrize(
@@ -211,3 +219,23 @@ def test_overwrites_nothing_but_bundles(folder, environment, bundle):
     done = run(folder, environment, "sign", "--overwrite", "--bundle", bundle, "app")
     assert done.returncode == 2
     assert f"{bundle} is no bundle, so it is not replaced" in done.stderr
+
+
+def test_a_fault_that_nothing_expected_hides_no_other_file(folder, environment, values):
+    """The fault is put into the reader of bundles; the files around it keep their verdicts."""
+    program = (
+        "import sys\nfrom hallmark.client import signature_files as files\n"
+        "read = files.parse_signature_file\n"
+        "def parse(data):\n    if not data: raise RecursionError('deep')\n    return read(data)\n"
+        "files.parse_signature_file = parse\nfrom hallmark.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    words = f"verify tampered empty app {values['TRUST']} {values['WHO']}".split()
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 70
+    assert "verified app" in done.stdout
+    assert "error: tampered: " in done.stderr
+    assert "error: empty: unexpected RecursionError: deep" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -365,7 +365,7 @@ class TestCommands:
     def test_the_instance_of_this_machine_is_found_by_its_url(self, instance, artifact):
         url = instance.base_url
         token = instance.run("token", "--email", EMAIL, "--instance", url).stdout
-        assert token.count("\n") == 1
+        assert token.split() == [token]  # cosign refuses a file that ends with a line's end
         (artifact.parent / "token").write_text(token)
         instance.run(
             "sign", "--instance", url, "--identity-token", str(artifact.parent / "token"), str(artifact)

@@ -27,8 +27,16 @@ BUG: Final = 70
 INTERRUPTED: Final = 130
 OUTPUT_CLOSED: Final = 141
 
+
+class UnexpectedFault(HallmarkError):
+    """What no code expected, met at one file of several: told like any failure, so that it hides no other."""
+
+    default_code = "bug"
+
+
 # The first row that fits counts. What is in no row is the user's to mend: the command, a file, a token.
 _ROWS: Final[tuple[tuple[type[HallmarkError], int], ...]] = (
+    (UnexpectedFault, BUG),
     (UntrustedIdentity, OTHER_IDENTITY),
     (VerificationError, VERIFICATION_FAILED),
     (SignatureNotFound, NO_SIGNATURE),
@@ -42,6 +50,7 @@ _ROWS: Final[tuple[tuple[type[HallmarkError], int], ...]] = (
 
 # Where several files fail in several ways, the gravest decides.
 _GRAVITY: Final = (
+    BUG,
     VERIFICATION_FAILED,
     OTHER_IDENTITY,
     NO_SIGNATURE,

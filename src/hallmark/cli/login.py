@@ -53,8 +53,9 @@ def _parse_given(given: str) -> IdentityToken:
 
 
 def _names_a_file(text: str) -> bool:
+    """A file of any kind but a folder: `<(...)` of a shell is a pipe."""
     try:
-        return Path(text).is_file()
+        return Path(text).exists() and not Path(text).is_dir()
     except (OSError, ValueError):  # a token may be longer than any name
         return False
 

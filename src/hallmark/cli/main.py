@@ -5,7 +5,6 @@ Only the command that is named gets imported; `hallmark --help` and `hallmark --
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
@@ -13,11 +12,8 @@ import click
 
 from hallmark.cli import exit_codes
 from hallmark.cli.lazy_group import CommandRow, LazyGroup
-from hallmark.cli.output import CommandFailed, describe_error, print_error, print_json
+from hallmark.cli.output import CommandFailed, describe_error, print_error, print_json, unexpected
 from hallmark.errors import HallmarkError
-
-_REPORT_TO: Final = "this is a bug in Hallmark: please report it, with HALLMARK_DEBUG=1 set for the details"
-
 
 COMMANDS: Final = {
     "up": CommandRow("hallmark.cli.up", "Start a whole Sigstore instance."),
@@ -100,7 +96,7 @@ def _answer(error: Exception, *, as_json: bool) -> int:
         from hallmark.client.files import file_error
 
         return _fail(describe_error(file_error(error, Path(error.filename), doing="use")), as_json=as_json)
-    return _report_bug(error, as_json=as_json)
+    return _fail(describe_error(unexpected(error)), as_json=as_json)
 
 
 def _run(given: list[str]) -> int:
@@ -140,15 +136,6 @@ def _describe_missing(module: str, extra: str) -> dict[str, object]:
         "hint": f"pip install 'hallmark-sigstore[{extra}]', or from a checkout pip install '.[{extra}]'",
         "exitCode": exit_codes.USAGE,
     }
-
-
-def _report_bug(error: Exception, *, as_json: bool) -> int:
-    if os.environ.get("HALLMARK_DEBUG") == "1":
-        traceback.print_exception(error)
-    message = f"unexpected {type(error).__name__}: {str(error)[:200]}"
-    return _fail(
-        {"code": "bug", "message": message, "hint": _REPORT_TO, "exitCode": exit_codes.BUG}, as_json=as_json
-    )
 
 
 def _fail(error: dict[str, object], *, as_json: bool) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from hallmark.cli.exit_codes import exit_code_of
+from hallmark.cli.exit_codes import UnexpectedFault, exit_code_of
 from hallmark.errors import (
     HallmarkError,
     InvalidCertificate,
@@ -20,6 +20,7 @@ from hallmark.errors import (
     VerificationError,
 )
 
+_REPORT: Final = "this is a bug in Hallmark: please report it, with HALLMARK_DEBUG=1 set for the details"
 _COLOURS: Final = {"error": "red", "hint": "cyan", "good": "green"}
 
 
@@ -32,16 +33,30 @@ class CommandFailed(Exception):
 
 
 class Output:
-    """Prints for one command; `as_json` is the command's --json."""
+    """Prints for one command; `as_json` is the command's --json.
 
-    def __init__(self, *, as_json: bool) -> None:
+    With `results_to_stderr` standard output is left to what the command was asked to write there.
+    """
+
+    def __init__(self, *, as_json: bool, results_to_stderr: bool = False) -> None:
         self.as_json = as_json
+        self._to_stderr = results_to_stderr
 
     def line(self, text: str, *, good: str = "") -> None:
         """Print a line for people; `good` before it names a good outcome, in colour on a terminal."""
         if not self.as_json:
-            lead = _colour(good, "good", sys.stdout.isatty()) + " " if good else ""
-            click.echo(lead + _one_line(text))
+            stream = sys.stderr if self._to_stderr else sys.stdout
+            lead = _colour(good, "good", stream.isatty()) + " " if good else ""
+            click.echo(lead + _one_line(text), err=self._to_stderr)
+
+    def value(self, text: str) -> None:
+        """Print one value; where no terminal reads it, without the line's end, which is no part of it."""
+        if not self.as_json:
+            click.echo(text, nl=sys.stdout.isatty())
+
+    def flush(self) -> None:
+        """Let what was printed be seen now."""
+        sys.stdout.flush()
 
     def note(self, text: str) -> None:
         """Tell people something that is no result."""
@@ -71,6 +86,15 @@ _HINTS: Final[tuple[tuple[type[HallmarkError], str], ...]] = (
 def hint_of(error: HallmarkError) -> str:
     """Say what to do: what the error itself says, or what is good advice for its kind."""
     return error.hint or next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
+
+
+def unexpected(error: Exception) -> UnexpectedFault:
+    """Describe an error that nothing expected, on one line."""
+    if os.environ.get("HALLMARK_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    return UnexpectedFault(f"unexpected {type(error).__name__}: {str(error)[:200]}", hint=_REPORT)
 
 
 def describe_error(error: HallmarkError) -> dict[str, Any]:

@@ -10,18 +10,19 @@ _SECONDS: Final = 0.1
 class Progress:
     """Rewrites one line on standard error, but only where that is a terminal, and a few times a second."""
 
-    def __init__(self, what: str, *, quiet: bool) -> None:
+    def __init__(self, what: str, unit: str = "entries", *, quiet: bool) -> None:
         self._what = what
+        self._unit = unit
         self._shown = not quiet and sys.stderr.isatty()
         self._next = 0.0
         self._width = 0
 
     def __call__(self, done: int, total: int) -> None:
-        """Say that `done` of `total` entries are behind us."""
+        """Say that `done` of `total` units are behind us."""
         if self._shown and time.monotonic() >= self._next:
             self._next = time.monotonic() + _SECONDS
             percent = 100 * done // total if total else 100
-            self._write(f"{self._what}: {done:,} of {total:,} entries ({percent} %)")
+            self._write(f"{self._what}: {done:,} of {total:,} {self._unit} ({percent} %)")
 
     def finish(self) -> None:
         """Clear the line."""

@@ -1,47 +1,59 @@
 """`hallmark sign`: write a bundle beside each file."""
 
+import signal
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import click
 import msgspec
 
-from hallmark.cli.exit_codes import exit_code_of, gravest
+from hallmark.cli.exit_codes import INTERRUPTED, exit_code_of, gravest
 from hallmark.cli.login import token_source
 from hallmark.cli.options import PATH, json_option, require_witnesses_option, trust_options
 from hallmark.cli.output import CommandFailed, Output, describe_error, print_json
+from hallmark.cli.progress import Progress
+from hallmark.cli.sign_jobs import Job, check_jobs, find_jobs, writes_to_output
 from hallmark.cli.trust import TrustOptions, trust_to_sign
 from hallmark.cli.witnesses import read_policy
 from hallmark.client.artifact import digest_file
-from hallmark.client.files import refuse_existing, write_file
+from hallmark.client.files import read_file
 from hallmark.client.http import HttpClient
-from hallmark.client.signature_files import SUFFIX, SUFFIXES, without_signatures
-from hallmark.client.signing import Signed, Signer
+from hallmark.client.outputs import Outputs
+from hallmark.client.signing import Signed, Signer, logged_error
+from hallmark.client.streams import digest_input
 from hallmark.client.witnessed import WitnessWait
-from hallmark.core.bundle import BUNDLE_V03
+from hallmark.core.bundle import MAX_BUNDLE_BYTES, parse_bundle
+from hallmark.core.signing_config import ClientTrustConfig
 from hallmark.errors import ConfigurationError, HallmarkError, ProofPending
+from hallmark.policy.identity import unsafe_any_identity
+from hallmark.verify.verifier import Artifact, Verified, Verifier, required_hash
 
-_MAX_FILES: Final = 100_000
 _AT_ONCE: Final = 4
 _USUAL_WAIT_SECONDS: Final = 10.0
 _MAX_WAIT_SECONDS: Final = 600.0
-
-
-class _Job(msgspec.Struct, frozen=True):
-    """One file to sign and where its bundle goes."""
-
-    path: Path
-    bundle: Path
+_END_SECONDS: Final = 5.0  # after Ctrl-C, for the few signatures that are already under way
+_LOOK_SECONDS: Final = 0.2
 
 
 class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one file."""
+    """What came of one file.
 
-    job: _Job
+    `kept` says that the bundle that was there stays, and `skipped` what it proves.
+    """
+
+    job: Job
     signed: Signed | None = None
+    skipped: Verified | None = None
+    kept: bool = False
     error: HallmarkError | None = None
+
+    @property
+    def fails_for_all(self) -> bool:
+        """Whether the next file would meet the same error: a login, a service."""
+        return not self.kept and not isinstance(self.error, ConfigurationError | ProofPending | None)
 
 
 @click.command("sign")
@@ -61,6 +73,7 @@ class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
 )
 @click.option("--recursive", is_flag=True, help="Sign the files in the folders that are named, too.")
 @click.option("--overwrite", is_flag=True, help="Replace bundles that are there already.")
+@click.option("--skip-signed", is_flag=True, help="Leave files that have a good bundle already.")
 @click.option(
     "--wait-for-witnesses",
     type=click.FloatRange(0, _MAX_WAIT_SECONDS),
@@ -78,6 +91,7 @@ def command(
     oidc_flow: str,
     recursive: bool,
     overwrite: bool,
+    skip_signed: bool,
     wait_for_witnesses: float | None,
     require_witnesses: Path | None,
     instance: str,
@@ -95,19 +109,39 @@ def command(
             code="usage",
             hint="pass --instance, or --trust-config with a client trust config",
         )
-    output = Output(as_json=as_json)
-    jobs = _jobs(files, bundle, recursive=recursive)
-    for job in jobs:
-        _check_job(job, overwrite=overwrite)
+    if overwrite and skip_signed:
+        raise ConfigurationError(
+            "--overwrite and --skip-signed contradict each other", code="usage", hint="leave one of them out"
+        )
+    jobs = find_jobs(files, bundle, recursive=recursive)
+    output = _output(jobs, as_json=as_json)
+    check_jobs(jobs, overwrite=overwrite, skip_signed=skip_signed)
     trust = trust_to_sign(TrustOptions(instance=instance, trust_config=trust_config))
     http = HttpClient()
     source = token_source(identity_token, oidc_flow, trust.signing_config, http, output)
     witnesses = _witnesses(wait_for_witnesses, require_witnesses)
+    run = _Run(jobs, output)
     with Signer(trust, source, http, witnesses=witnesses) as signer:
-        outcomes = _sign_all(jobs, lambda job: _sign(job, signer, witnesses, overwrite=overwrite))
-    if len(outcomes) < len(jobs):
-        output.note(f"{len(jobs) - len(outcomes)} more files were not tried")
-    _report(output, outcomes)
+
+        def sign(job: Job) -> _Outcome:
+            if skip_signed and job.bundle.exists():
+                return _skip(job, trust)
+            return _sign(job, signer, witnesses, run.outputs, overwrite=overwrite)
+
+        run.sign_all(sign)
+    run.finish()
+
+
+def _output(jobs: list[Job], *, as_json: bool) -> Output:
+    if not writes_to_output(jobs):
+        return Output(as_json=as_json)
+    if as_json:
+        raise ConfigurationError(
+            "the bundle and the results cannot both go to standard output",
+            code="usage",
+            hint="leave --json out, or name a file with --bundle",
+        )
+    return Output(as_json=False, results_to_stderr=True)
 
 
 def _witnesses(seconds: float | None, policy: Path | None) -> WitnessWait | None:
@@ -119,99 +153,153 @@ def _witnesses(seconds: float | None, policy: Path | None) -> WitnessWait | None
     )
 
 
-def _jobs(files: tuple[Path, ...], bundle: Path | None, *, recursive: bool) -> list[_Job]:
-    named = without_signatures([str(path) for path in files])
-    paths = [path for name in named for path in _expand(Path(name), recursive=recursive)]
-    if not paths:
-        raise ConfigurationError("there is no file to sign", code="no_files", hint="the folders are empty")
-    if len(paths) > _MAX_FILES:
-        raise ConfigurationError(f"{len(paths)} files are more than {_MAX_FILES}", code="too_many_files")
-    if bundle is not None and len(paths) > 1:
-        raise ConfigurationError(
-            f"one bundle for {len(paths)} files", code="usage", hint="leave --bundle out, or sign them singly"
-        )
-    unique = dict.fromkeys(paths)
-    return [_Job(path, bundle or path.with_name(path.name + SUFFIX)) for path in unique]
+class _Run:
+    """Signs file by file and tells each outcome as it comes, in the order of the files."""
+
+    def __init__(self, jobs: list[Job], output: Output) -> None:
+        self._jobs = jobs
+        self._output = output
+        self.outputs = Outputs()
+        self._outcomes: list[_Outcome] = []
+        self._progress = Progress("signing", "files", quiet=output.as_json or len(jobs) == 1)
+
+    def sign_all(self, sign: Callable[[Job], _Outcome]) -> None:
+        """Sign one alone, so that one login serves all and what fails for all is said once; then the rest."""
+        threads = ThreadPoolExecutor(_AT_ONCE)
+        jobs = iter(self._jobs)
+        try:
+            for job in jobs:
+                outcome = threads.submit(sign, job).result()
+                self._tell(outcome)
+                if outcome.fails_for_all:
+                    return
+                if not outcome.kept:
+                    break
+            asked = [threads.submit(sign, job) for job in jobs]
+            with _Stop(asked) as stop:
+                self._tell_all(asked, stop)
+        except KeyboardInterrupt:
+            self.outputs.discard()
+            self._report_interrupted()
+            raise
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+            self._progress.finish()
+
+    def _tell_all(self, asked: list[Future[_Outcome]], stop: "_Stop") -> None:
+        for future in asked:
+            while not future.done():
+                wait([future], timeout=_LOOK_SECONDS)
+                stop.check()
+            if future.cancelled():
+                raise KeyboardInterrupt
+            self._tell(future.result())
+
+    def finish(self) -> None:
+        """Say what was left out and print the results of --json; raises `CommandFailed` for any failure."""
+        left = len(self._jobs) - len(self._outcomes)
+        if left:
+            self._output.note(f"{left} more files were not tried")
+        errors = [outcome.error for outcome in self._outcomes if outcome.error is not None]
+        results = [_to_json(outcome) for outcome in self._outcomes]
+        if not errors:
+            self._output.finish(results=results)
+            return
+        if self._output.as_json:
+            print_json({"ok": False, "error": describe_error(errors[0]), "results": results})
+        raise CommandFailed(gravest([exit_code_of(error) for error in errors]))
+
+    def _tell(self, outcome: _Outcome) -> None:
+        self._outcomes.append(outcome)
+        self._progress.finish()
+        _print(self._output, outcome)
+        self._output.flush()
+        self._progress(len(self._outcomes), len(self._jobs))
+
+    def _report_interrupted(self) -> None:
+        done = sum(outcome.error is None for outcome in self._outcomes)
+        message = f"interrupted: {done} of {len(self._jobs)} files are signed"
+        hint = "the same command with --skip-signed goes on from here"
+        self._progress.finish()
+        self._output.note(message)
+        self._output.note(hint)
+        if self._output.as_json:
+            error = {"code": "interrupted", "message": message, "hint": hint, "exitCode": INTERRUPTED}
+            print_json({"ok": False, "error": error, "results": [_to_json(item) for item in self._outcomes]})
 
 
-def _expand(path: Path, *, recursive: bool) -> list[Path]:
-    """A folder's files in a fixed order; bundles are not signed, and links are not followed out of it."""
-    if not path.is_dir():
-        return [path]
-    if not recursive:
-        raise ConfigurationError(
-            f"{path} is a directory",
-            code="is_a_directory",
-            hint="name the files in it, or pass --recursive",
-        )
-    found = (item for item in path.rglob("*") if item.is_file() and not item.is_symlink())
-    return sorted(item for item in found if not item.name.endswith(SUFFIXES))
+class _Stop:
+    """Makes of Ctrl-C the end of what has not begun: what is under way may be in the log already.
+
+    A second Ctrl-C, or a few seconds, end that too.
+    """
+
+    def __init__(self, asked: list[Future[_Outcome]]) -> None:
+        self._asked = asked
+        self._deadline = 0.0
+
+    def __enter__(self) -> Self:
+        self._usual = signal.signal(signal.SIGINT, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._usual)
+
+    def check(self) -> None:
+        """Raise `KeyboardInterrupt` when what is under way has had its time."""
+        if self._deadline and time.monotonic() > self._deadline:
+            raise KeyboardInterrupt
+
+    def _stop(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._usual)
+        self._deadline = time.monotonic() + _END_SECONDS
+        # from the end, because threads take the next from the front: what is cancelled then comes last
+        for future in reversed(self._asked):
+            future.cancel()
 
 
-def _check_job(job: _Job, *, overwrite: bool) -> None:
-    """Before anybody logs in: a signature in the log for a bundle that cannot be written helps nobody."""
-    if not job.path.exists():
-        raise ConfigurationError(f"{job.path} does not exist", code="file_not_found", hint="check the path")
-    if not job.bundle.parent.is_dir():
-        raise ConfigurationError(
-            f"there is no folder {job.bundle.parent}", code="file_not_found", hint="make it first"
-        )
-    refuse_existing(job.bundle, overwrite=overwrite)
-    if overwrite and job.bundle.exists() and not _is_bundle(job.bundle):
-        raise ConfigurationError(
-            f"{job.bundle} is no bundle, so it is not replaced", code="not_a_bundle", hint="move it away"
-        )
-
-
-def _is_bundle(path: Path) -> bool:
-    """Look at its first bytes only: whoever mixes up --bundle and FILE should keep the file."""
-    if not path.is_file():
-        return False
-    media_type = BUNDLE_V03.partition("+")[0].rpartition(".v0")[0]
-    with path.open("rb") as file:
-        return media_type.encode() in file.read(4096)
-
-
-def _sign_all(jobs: list[_Job], sign: Callable[[_Job], _Outcome]) -> list[_Outcome]:
-    """The first file alone, so that one login serves all and what fails for all is said once."""
-    outcomes = [sign(jobs[0])]
-    error = outcomes[0].error
-    if len(jobs) == 1 or (error is not None and not isinstance(error, ConfigurationError | ProofPending)):
-        return outcomes
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        return outcomes + list(threads.map(sign, jobs[1:]))
-
-
-def _sign(job: _Job, signer: Signer, witnesses: WitnessWait | None, *, overwrite: bool) -> _Outcome:
+def _skip(job: Job, trust: ClientTrustConfig) -> _Outcome:
+    """Leave a file that is signed, once its bundle has been verified; any other bundle is an error."""
     try:
-        signed = signer.sign_digest(digest_file(job.path).value)
-        write_file(job.bundle, signed.bundle.to_json() + b"\n", overwrite=overwrite)
+        bundle = parse_bundle(read_file(job.bundle, max_bytes=MAX_BUNDLE_BYTES))
+        digest = digest_file(job.path, required_hash(bundle))
+        artifact = Artifact(hash_algorithm=digest.hash_algorithm, digest=digest.value)
+        verified = Verifier(trust.trusted_root).verify(bundle, artifact, unsafe_any_identity)
     except HallmarkError as error:
-        return _Outcome(job=job, error=error)
+        return _Outcome(
+            job=job,
+            kept=True,
+            error=type(error)(
+                f"the bundle that is there does not hold: {error.message}",
+                code=error.code,
+                hint="sign this file again with --overwrite in place of --skip-signed",
+            ),
+        )
+    return _Outcome(job=job, skipped=verified, kept=True)
+
+
+def _sign(
+    job: Job, signer: Signer, witnesses: WitnessWait | None, outputs: Outputs, *, overwrite: bool
+) -> _Outcome:
+    signed = None
+    try:
+        with outputs.reserve(job.bundle, overwrite=overwrite) as place:
+            signed = signer.sign_digest(digest_input(job.path).value)
+            place.write(signed.bundle.to_json() + b"\n")
+    except HallmarkError as error:
+        made = signed.bundle.tlog_entries if signed is not None else ()
+        return _Outcome(job=job, error=logged_error(error, made))
     if witnesses is not None and not signed.witnessed:
         return _Outcome(job=job, signed=signed, error=_pending(job, witnesses))
     return _Outcome(job=job, signed=signed)
 
 
-def _pending(job: _Job, witnesses: WitnessWait) -> ProofPending:
+def _pending(job: Job, witnesses: WitnessWait) -> ProofPending:
     return ProofPending(
         f"signed as {job.bundle}, but its log entry was not cosigned within {witnesses.seconds:g} s",
         code="not_witnessed",
         hint="whoever demands witnesses refuses this bundle; see that the log has them, then sign again",
     )
-
-
-def _report(output: Output, outcomes: list[_Outcome]) -> None:
-    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
-    for outcome in outcomes:
-        _print(output, outcome)
-    results = [_to_json(outcome) for outcome in outcomes]
-    if not errors:
-        output.finish(results=results)
-        return
-    if output.as_json:
-        print_json({"ok": False, "error": describe_error(errors[0]), "results": results})
-    raise CommandFailed(gravest([exit_code_of(error) for error in errors]))
 
 
 def _print(output: Output, outcome: _Outcome) -> None:
@@ -222,6 +310,8 @@ def _print(output: Output, outcome: _Outcome) -> None:
         entries = [f", log entry {entry.log_index} of {entry.origin}" for entry in verified.entries[:1]]
         text = f"{outcome.job.path} as {verified.identity}: {outcome.job.bundle}" + "".join(entries)
         output.line(text, good="signed")
+    elif outcome.skipped is not None:
+        output.line(f"{outcome.job.path}: signed by {outcome.skipped.identity} already", good="skipped")
 
 
 def _to_json(outcome: _Outcome) -> dict[str, Any]:
@@ -229,6 +319,8 @@ def _to_json(outcome: _Outcome) -> dict[str, Any]:
     facts["ok"] = outcome.error is None
     if outcome.signed is not None:
         facts.update(outcome.signed.verified.to_dict())
+    if outcome.skipped is not None:
+        facts |= {"skipped": True, **outcome.skipped.to_dict()}
     if outcome.error is not None:
         facts["error"] = describe_error(outcome.error)
     return facts

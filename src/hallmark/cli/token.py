@@ -14,6 +14,7 @@ from hallmark.client.http import HttpClient, refused
 from hallmark.client.identity_token import IdentityToken, parse_identity_token
 from hallmark.client.trust import LocalInstance, choose_source, read_instance_url
 from hallmark.core.encoding.protojson import format_timestamp
+from hallmark.core.oidc.identity import parse_email
 from hallmark.errors import ConfigurationError, RemoteError
 
 SERVICE: Final = "the development identity provider"
@@ -31,13 +32,14 @@ class _Tokens(msgspec.Struct, frozen=True):
 @instance_option
 @json_option
 def command(email: str, data: Path | None, instance: str, as_json: bool) -> None:
-    """Print an identity token for an e-mail address, and nothing else.
+    """Print an identity token for an e-mail address, and nothing else: into a file without a line's end.
 
     Only the development issuer of an instance on this machine gives one, to whoever may read its directory.
     """
     output = Output(as_json=as_json)
+    parse_email(email)
     token = _fetch_token(email, data or _directory(instance))
-    output.line(token.raw)
+    output.value(token.raw)
     output.finish(token=token.raw, email=email, expires=format_timestamp(token.expires))
 
 

@@ -1,10 +1,12 @@
 """From a command's options to what it trusts."""
 
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from hallmark.client.contexts import Context
+from hallmark.client.renewing import RootMaterial
 from hallmark.client.trust import (
     LocalInstance,
     choose_source,
@@ -14,11 +16,12 @@ from hallmark.client.trust import (
     parse_material,
     parse_material_root,
     read_client_trust_config,
-    read_trusted_root,
+    read_trusted_roots,
 )
 from hallmark.core.signing_config import ClientTrustConfig
-from hallmark.core.trusted_root import TrustedRoot
 from hallmark.errors import ConfigurationError, RemoteError, TrustError
+
+RENEWAL_SECONDS: Final = 5.0  # a verdict may wait for the network as long as a person does
 
 
 class TrustOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,21 +30,25 @@ class TrustOptions(msgspec.Struct, frozen=True, kw_only=True):
     instance: str = ""
     trusted_root: Path | None = None
     trust_config: Path | None = None
+    offline: bool = False
 
 
-def trust_to_verify(options: TrustOptions) -> TrustedRoot:
-    """Find the trusted root to verify against; raises `TrustError`.
+def trust_to_verify(options: TrustOptions) -> RootMaterial:
+    """Find the trusted roots to verify against; raises `TrustError`.
 
-    The network is used only where the material kept for a context is missing or has expired.
+    Here the network is used only where the material kept for a context is missing or has expired, and with
+    `offline` never.
     """
     if options.trusted_root is not None:
-        return read_trusted_root(options.trusted_root)
+        return RootMaterial(read_trusted_roots(options.trusted_root))
     if options.trust_config is not None:
-        return read_client_trust_config(options.trust_config).trusted_root
+        return RootMaterial((read_client_trust_config(options.trust_config).trusted_root,))
     source = choose_source(options.instance)
     if source is None:
         raise no_trust()
-    return local_trusted_root(source) if isinstance(source, LocalInstance) else _context_root(source)
+    if isinstance(source, LocalInstance):
+        return RootMaterial((local_trusted_root(source),))
+    return _context_root(source, offline=options.offline)
 
 
 def trust_to_sign(options: TrustOptions) -> ClientTrustConfig:
@@ -65,24 +72,45 @@ def trust_to_sign(options: TrustOptions) -> ClientTrustConfig:
     return parse_material(fresh_trust(source, HttpClient(), system_clock()))
 
 
-def _context_root(context: Context) -> TrustedRoot:
+def _context_root(context: Context, *, offline: bool) -> RootMaterial:
     from datetime import UTC, datetime
 
     from hallmark.client.kept_trust import stored_trust
 
-    now = datetime.now(UTC)
-    material = stored_trust(context, now)
+    command = f"hallmark context update {context.name}"
+    material = stored_trust(context, datetime.now(UTC))
     if material is not None:
-        return parse_material_root(material)
-
-    from hallmark.client.http import HttpClient
-    from hallmark.client.trust_update import update_trust
-
+        return RootMaterial(
+            (parse_material_root(material),), lambda: _renew(context, offline=offline), update_command=command
+        )
     try:
-        return parse_material_root(update_trust(context, HttpClient(), now))
+        return _fetch(context, offline=offline)
     except RemoteError as error:
         raise TrustError(
             f"the trust material of context {context.name!r} is missing or has expired, and {error.message}",
             code="expired_trust_material",
-            hint=f"hallmark context update {context.name}, once the instance can be reached",
+            hint=f"{command}, once the instance can be reached",
         ) from None
+
+
+def _fetch(context: Context, *, offline: bool) -> RootMaterial:
+    if offline:
+        raise RemoteError("the network may not be used (--offline)")
+
+    from datetime import UTC, datetime
+
+    from hallmark.client.http import HttpClient
+    from hallmark.client.trust_update import update_trust
+
+    return RootMaterial((parse_material_root(update_trust(context, HttpClient(), datetime.now(UTC))),))
+
+
+def _renew(context: Context, *, offline: bool) -> RootMaterial:
+    """On a thread of its own: a name server that does not answer is bounded by nothing else."""
+    from hallmark.cli.bounded import run_bounded
+
+    return run_bounded(
+        lambda: _fetch(context, offline=offline),
+        seconds=RENEWAL_SECONDS,
+        late=RemoteError(f"{context.tuf_url} did not give it within {RENEWAL_SECONDS:g} s"),
+    )

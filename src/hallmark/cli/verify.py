@@ -8,15 +8,16 @@ import click
 from msgspec.structs import replace
 
 from hallmark.cli.options import PATH, json_option, require_witnesses_option, trust_options
-from hallmark.cli.output import Output
+from hallmark.cli.output import Output, unexpected
 from hallmark.cli.trust import TrustOptions, trust_to_verify
 from hallmark.cli.verify_report import report
 from hallmark.cli.witnesses import read_policy
 from hallmark.client.artifact import is_digest, parse_digest
 from hallmark.client.files import read_file
+from hallmark.client.renewing import RenewingVerifiers, RootMaterial
 from hallmark.client.signature_files import without_signatures
-from hallmark.client.trust import read_trusted_roots
-from hallmark.client.verifying import FileVerifier, Item, Signer
+from hallmark.client.streams import descriptor_of
+from hallmark.client.verifying import FileVerifier, Item, Outcome, Signer
 from hallmark.core.keys import PublicKey, parse_public_key_pem
 from hallmark.core.trusted_root import TrustedRoot
 from hallmark.errors import ConfigurationError, MalformedInput
@@ -45,6 +46,7 @@ _TIMES: Final = click.IntRange(1, 32)  # without any time, nothing says that the
 @click.option("--require-logs", type=_COUNT, metavar="N", help="How many signature logs must have the entry.")
 @click.option("--require-scts", type=_COUNT, metavar="N", help="How many CT logs must have the certificate.")
 @click.option("--require-times", type=_TIMES, metavar="N", help="How many sources must say when it was.")
+@click.option("--offline", is_flag=True, help="Use no network, even if trust material is missing or too old.")
 @require_witnesses_option
 @trust_options
 @json_option
@@ -64,18 +66,20 @@ def command(
     require_logs: int | None,
     require_scts: int | None,
     require_times: int | None,
+    offline: bool,
     require_witnesses: Path | None,
     instance: str,
     trusted_root: Path | None,
     trust_config: Path | None,
     as_json: bool,
 ) -> None:
-    """Verify files (or sha256:HEX digests) against their signatures, offline.
+    """Verify files (or sha256:HEX digests) against their signatures.
 
     One signature of each kind of evidence that the instance has is demanded: a log entry, a time, an SCT.
     Of a file with several signatures, one that holds is enough. Without an identity to expect, the verified
     facts are shown with the command that pins them, and the exit code is 4: a signature by somebody you did
-    not name proves nothing.
+    not name proves nothing. With trust material in files nothing is asked of the network; for a context,
+    newer material is fetched once, before a verdict that it could change.
     """
     output = Output(as_json=as_json)
     policy = _policy((identity, identity_regexp), (issuer, issuer_regexp), no_issuer=no_issuer)
@@ -92,13 +96,16 @@ def command(
             hint="leave one of them out",
         )
     items = _items(files, digest, bundle)
-    options = TrustOptions(instance=instance, trusted_root=trusted_root, trust_config=trust_config)
-    roots = _roots(options, required=not (allow_unlogged or certificate_chain))
+    options = TrustOptions(
+        instance=instance, trusted_root=trusted_root, trust_config=trust_config, offline=offline
+    )
+    material = _material(options, required=not (allow_unlogged or certificate_chain))
     logs = 0 if allow_unlogged else require_logs
     counts = {"tlog": logs, "scts": require_scts, "timestamps": require_times}
-    verifiers = _verifiers(roots, counts, _witnesses(require_witnesses))
+    witnesses = _witnesses(require_witnesses)
+    verifiers = RenewingVerifiers(material, lambda roots: _verifiers(roots, counts, witnesses))
     verifier = FileVerifier(verifiers=verifiers, signer=signer, now=datetime.now(UTC))
-    outcomes = [verifier.verify(item) for item in items]
+    outcomes = [_verify(item, verifier) for item in items]
     named = signer.policy is not None or signer.key is not None
     report(output, outcomes, named=named, against=_against(options, certificate_chain))
 
@@ -174,12 +181,26 @@ def _items(files: tuple[str, ...], digest: str | None, bundle: Path | None) -> l
 
 def _item(name: str, bundle: Path | None, *, as_digest: bool) -> Item:
     if not as_digest:
+        _check_stream(Path(name), bundle)
         return Item(name=name, path=Path(name), bundle=bundle)
     if bundle is None:
         raise ConfigurationError(
             f"no bundle for {name[:80]}", code="usage", hint="pass --bundle with a digest"
         )
     return Item(name=name, path=None, digest=parse_digest(name), bundle=bundle)
+
+
+def _check_stream(path: Path, bundle: Path | None) -> None:
+    """A stream has nothing beside it, and is read once."""
+    stream = descriptor_of(path)
+    if stream is None:
+        return
+    if bundle is None:
+        raise ConfigurationError(f"{path} has no bundle beside it", code="usage", hint="pass --bundle FILE")
+    if stream == descriptor_of(bundle):
+        raise ConfigurationError(
+            "the file and its bundle cannot both come from one stream", code="usage", hint="name a file"
+        )
 
 
 def _against(options: TrustOptions, certificate_chain: Path | None) -> list[str]:
@@ -193,13 +214,17 @@ def _against(options: TrustOptions, certificate_chain: Path | None) -> list[str]
     return [word for name, value in given if value for word in (name, str(value))]
 
 
-def _roots(options: TrustOptions, *, required: bool) -> tuple[TrustedRoot, ...]:
+def _verify(item: Item, verifier: FileVerifier) -> tuple[Outcome, ...]:
+    try:
+        return verifier.verify(item)
+    except Exception as error:  # noqa: BLE001 - no file's fault hides what is found of the others
+        return (Outcome(item=item, bundle=item.bundle, error=unexpected(error)),)
+
+
+def _material(options: TrustOptions, *, required: bool) -> RootMaterial:
     """The trusted roots to verify against; where a key or a CA is trusted, none need be named."""
-    if options.trusted_root is not None:
-        return read_trusted_roots(options.trusted_root)
-    if not required and not options.instance and options.trust_config is None:
-        return (TrustedRoot(),)
-    return (trust_to_verify(options),)
+    named = options.instance or options.trusted_root is not None or options.trust_config is not None
+    return trust_to_verify(options) if required or named else RootMaterial((TrustedRoot(),))
 
 
 def _witnesses(policy: Path | None) -> CheckpointPolicy | None:

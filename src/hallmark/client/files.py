@@ -9,6 +9,8 @@ from typing import Final
 
 from hallmark.errors import ConfigurationError, HallmarkError
 
+TEMPORARY_PREFIX: Final = ".hallmark-"
+
 _CODES: Final = {
     errno.ENOENT: ("file_not_found", "check the path"),
     errno.ENOTDIR: ("file_not_found", "check the path"),
@@ -49,7 +51,7 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, overwrite: bool = 
     Without `overwrite` an existing file stays as it is. Raises `ConfigurationError`.
     """
     refuse_existing(path, overwrite=overwrite)
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}")
+    temporary = temporary_beside(path)
     try:
         _write_new(temporary, data, mode)
         temporary.replace(path)
@@ -58,6 +60,14 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, overwrite: bool = 
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """Name a new file in the same folder, to be moved to `path` once it is whole.
+
+    Its name is short, however long the one of `path`: file systems count bytes, and refuse a few too many.
+    """
+    return path.with_name(TEMPORARY_PREFIX + secrets.token_hex(6))
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:

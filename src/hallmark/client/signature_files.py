@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from hallmark.client.files import read_file
+from hallmark.client.streams import read_input
 from hallmark.core.bundle import MAX_BUNDLE_BYTES
 from hallmark.core.foreign_signatures import parse_detached_signature
 from hallmark.core.signature_file import FoundBundle, SignatureFile, parse_signature_file
@@ -35,7 +36,7 @@ class Signatures(msgspec.Struct, frozen=True):
 
 def read_signatures(path: Path) -> Signatures:
     """Read a file with signatures; raises `MalformedInput` (`unreadable_signature`, or `not_a_signature`)."""
-    data = read_file(path, max_bytes=MAX_BUNDLE_BYTES)
+    data = read_input(path, max_bytes=MAX_BUNDLE_BYTES)
     try:
         if path.suffix == DETACHED and data.strip()[:1] != b"{":
             return Signatures(path, _detached(path, data))

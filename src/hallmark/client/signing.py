@@ -3,8 +3,9 @@
     with Signer(trust_config, token_source, HttpClient()) as signer:
         signed = signer.sign_digest(digest_file(path).value)
 
-Token -> ephemeral P-256 key -> certificate -> signature -> log entry and timestamp, at the same time ->
-bundle -> verified before anybody gets it. The key lives in memory only, and no longer than the signer.
+Token -> ephemeral P-256 key -> certificate -> signature -> timestamp -> all of that verified -> log entry ->
+bundle, verified before anybody gets it. The entry comes last, because nothing takes it back: a signature that
+could not end well must not stand in the log. The key lives in memory only, and no longer than the signer.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from hallmark.client.fulcio import API_VERSIONS as CA_VERSIONS
 from hallmark.client.fulcio import FulcioClient
-from hallmark.client.http import HttpClient
+from hallmark.client.http import HttpClient, one_line
 from hallmark.client.identity_token import IdentityToken
 from hallmark.client.rekor import LogClient, RekorV2Client, Submission
 from hallmark.client.rekor_v1 import RekorV1Client
@@ -35,10 +36,10 @@ from hallmark.core.statement import parse_statement
 from hallmark.core.transparency_log_entry import TransparencyLogEntry
 from hallmark.core.trusted_root import TrustedRoot
 from hallmark.core.x509.certificate import SigningCertificate, parse_signing_certificate
-from hallmark.errors import MalformedInput, RemoteError, TrustError, VerificationError
+from hallmark.errors import HallmarkError, MalformedInput, RemoteError, TrustError, VerificationError
 from hallmark.policy.identity import Identity
 from hallmark.ports import Clock
-from hallmark.verify.verifier import Artifact, Verified, Verifier
+from hallmark.verify.verifier import Artifact, Thresholds, Verified, Verifier
 
 TokenSource = Callable[[], IdentityToken]
 """Gives an identity token: read from somewhere, or by letting a person log in."""
@@ -50,6 +51,8 @@ _PREHASHED: Final = ec.ECDSA(Prehashed(hashes.SHA256()))
 _THREADS: Final = 16
 _RENEW_BEFORE: Final = timedelta(seconds=30)
 _LOG_CLIENTS: Final[dict[int, Callable[[str, HttpClient], LogClient]]] = {1: RekorV1Client, 2: RekorV2Client}
+_UNLOGGED: Final = Thresholds(tlog=0)
+_LOGGED: Final = Thresholds()
 _MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
 
 
@@ -126,7 +129,6 @@ class Signer:
         self._witnesses = witnesses
         self._trusted_root: TrustedRoot = trust.trusted_root
         self._services = choose_services(trust.signing_config, http, clock())
-        self._verifier = Verifier(trust.trusted_root)
         self._token_source = token_source
         self._clock = clock
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="hallmark-signer")
@@ -181,26 +183,46 @@ class Signer:
     def _complete(
         self, bundle: Bundle, submission: Submission, artifact: Artifact, session: _Session
     ) -> Signed:
-        """Gather the evidence, all of it at once, and verify the bundle as its reader will."""
-        entries = [self._threads.submit(self._log, log, submission) for log in self._services.logs]
-        timestamps = [
+        """Gather the evidence, the log entry last, and verify the bundle as its reader will."""
+        times = [
             self._threads.submit(authority.fetch, submission.signature)
             for authority in self._services.timestamp_authorities
         ]
-        complete = msgspec.structs.replace(
-            bundle,
-            tlog_entries=tuple(entry.result() for entry in entries),
-            timestamps=tuple(timestamp.result() for timestamp in timestamps),
-        )
+        timestamped = msgspec.structs.replace(bundle, timestamps=tuple(time.result() for time in times))
+        if times:  # without, nothing but the log's entry states a time to verify at
+            self._verify(_UNLOGGED, timestamped, artifact, session)
+        entries = self._log_all(submission)
+        complete = msgspec.structs.replace(timestamped, tlog_entries=entries)
+        try:
+            verified = self._verify(_LOGGED, complete, artifact, session)
+        except RemoteError as error:
+            raise logged_error(error, entries) from None
+        wait = self._witnesses
+        witnessed = wait is not None and all(wait.is_witnessed(entry) for entry in entries)
+        return Signed(complete, verified, witnessed)
+
+    def _verify(
+        self, thresholds: Thresholds, bundle: Bundle, artifact: Artifact, session: _Session
+    ) -> Verified:
         identity = session.certificate.identity
         policy = Identity(identity=identity.identity, oidc_issuer=identity.oidc_issuer)
         try:
-            verified = self._verifier.verify(complete, artifact, policy)
+            return Verifier(self._trusted_root, thresholds).verify(bundle, artifact, policy)
         except VerificationError as error:
             raise _unusable(error, self._clock(), session) from None
-        wait = self._witnesses
-        witnessed = wait is not None and all(wait.is_witnessed(entry) for entry in complete.tlog_entries)
-        return Signed(complete, verified, witnessed)
+
+    def _log_all(self, submission: Submission) -> tuple[TransparencyLogEntry, ...]:
+        """Ask all logs at once; where one fails, the error names the entries that others made."""
+        asked = [self._threads.submit(self._log, log, submission) for log in self._services.logs]
+        made, failure = [], None
+        for answer in asked:
+            try:
+                made.append(answer.result())
+            except HallmarkError as error:
+                failure = failure or error
+        if failure is not None:
+            raise logged_error(failure, tuple(made)) from None
+        return tuple(made)
 
     def _log(self, log: LogClient, submission: Submission) -> TransparencyLogEntry:
         entry = log.submit(submission)
@@ -250,6 +272,23 @@ def _first_subject(statement: bytes) -> Artifact:
             if name in names and len(value) == 2 * names[name].size:
                 return Artifact(hash_algorithm=names[name], digest=bytes.fromhex(value))
     raise MalformedInput("no subject of the statement has a SHA-256, SHA-384 or SHA-512 digest")
+
+
+def logged_error(error: HallmarkError, entries: tuple[TransparencyLogEntry, ...]) -> HallmarkError:
+    """Say in an error that log entries were made before it: they stay, whatever becomes of the bundle."""
+    if not entries:
+        return error
+    made = ", ".join(f"{entry.log_index} of {_origin(entry)}" for entry in entries)
+    return type(error)(f"{error.message}; log entry {made} was made", code=error.code, hint=error.hint)
+
+
+def _origin(entry: TransparencyLogEntry) -> str:
+    """Name an entry's log as its checkpoint does, or by its id: nothing here has been verified."""
+    if entry.inclusion_proof is not None:
+        origin = entry.inclusion_proof.checkpoint.partition(b"\n")[0].decode("ascii", "replace")
+        if origin:
+            return one_line(origin)
+    return f"the log {entry.log_id.hex()[:16]}"
 
 
 def _unusable(error: VerificationError, now: datetime, session: _Session) -> RemoteError:

@@ -7,9 +7,11 @@ from typing import Final
 
 import msgspec
 
-from hallmark.client.artifact import Digest, digest_file_with
-from hallmark.client.files import file_error, read_file
+from hallmark.client.artifact import Digest
+from hallmark.client.files import file_error
+from hallmark.client.renewing import RenewingVerifiers
 from hallmark.client.signature_files import Signatures, find_signatures, read_signatures
+from hallmark.client.streams import descriptor_of, digest_input_with, read_input
 from hallmark.core.algorithms import HashAlgorithm
 from hallmark.core.bundle import Bundle
 from hallmark.core.keys import PublicKey
@@ -21,7 +23,6 @@ from hallmark.errors import (
     SignatureNotFound,
 )
 from hallmark.policy.identity import unsafe_any_identity
-from hallmark.verify.several_roots import verify_with_any
 from hallmark.verify.verifier import Artifact, IdentityPolicy, Verified, Verifier, required_hashes
 
 _MAX_MESSAGE_BYTES: Final = 64 << 20
@@ -66,7 +67,7 @@ class FileVerifier(msgspec.Struct, frozen=True, kw_only=True):
     `now` is when a certificate of one's own CA must be valid if nothing proves a time.
     """
 
-    verifiers: tuple[Verifier, ...]
+    verifiers: RenewingVerifiers
     signer: Signer
     now: datetime
 
@@ -90,8 +91,8 @@ class FileVerifier(msgspec.Struct, frozen=True, kw_only=True):
         try:
             if found.bundle.certificate is None and self.signer.key is None:
                 raise _key_needed(signatures.path)
-            verified = verify_with_any(
-                self.verifiers, lambda verifier: self._verify(verifier, found.bundle, artifact)
+            verified = self.verifiers.verify(
+                found.bundle, lambda verifier: self._verify(verifier, found.bundle, artifact)
             )
         except InvalidSignature as error:
             return msgspec.structs.replace(outcome, error=_explain(error, signatures.path))
@@ -145,6 +146,8 @@ _BARE: Final = frozenset({"a DSSE envelope", "a detached signature", "a bundle o
 
 def _check_file(path: Path) -> None:
     """Looked at first: a missing file is not a missing signature."""
+    if descriptor_of(path) is not None:
+        return
     if not path.exists():
         raise ConfigurationError(f"{path} does not exist", code="file_not_found", hint="check the path")
     if path.is_dir():
@@ -154,7 +157,7 @@ def _check_file(path: Path) -> None:
 def _signatures(item: Item) -> Signatures:
     if item.bundle is None:
         return find_signatures(item.path or Path(item.name))
-    if not item.bundle.exists():
+    if descriptor_of(item.bundle) is None and not item.bundle.exists():
         raise SignatureNotFound(
             f"no bundle at {item.bundle}", hint="pass --bundle FILE, or sign it with hallmark sign"
         )
@@ -166,10 +169,13 @@ def _artifact(item: Item, signatures: Signatures, key: PublicKey | None) -> Arti
         return Artifact(hash_algorithm=item.digest.hash_algorithm, digest=item.digest.value)
     path = item.path or Path(item.name)
     bundles = [found.bundle for found in signatures.file.bundles]
-    first, *others = digest_file_with(path, _hashes(bundles, key))
-    message = None
+    hashes, message = _hashes(bundles, key), None
     if key is not None and not key.algorithm.prehash and any(one.envelope is None for one in bundles):
-        message = read_file(path, max_bytes=_MAX_MESSAGE_BYTES)  # Ed25519 signs messages, not digests
+        # Ed25519 signs messages, not digests
+        message = read_input(path, max_bytes=_MAX_MESSAGE_BYTES)
+        first, *others = [Digest(item, item.digest(message)) for item in hashes]
+    else:
+        first, *others = digest_input_with(path, hashes)
     return Artifact(
         hash_algorithm=first.hash_algorithm,
         digest=first.value,
