@@ -7,15 +7,17 @@
     artifact = hallmark.Artifact.from_bytes(message, hallmark.required_hash(bundle))
     verified = verifier.verify(bundle, artifact, hallmark.Identity(identity=..., oidc_issuer=...))
 
-The names below are the public API. Each is loaded when it is first used, so that importing the package
-costs nothing (PEP 562).
+The names below are the public API, with `__version__`; docs/howto/python.md shows their use. Each is loaded
+when it is first used, so that importing the package costs nothing (PEP 562).
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hallmark.client.signing import Signer
+    from hallmark.client.http import HttpClient
+    from hallmark.client.identity_token import IdentityToken, parse_identity_token
+    from hallmark.client.signing import Signed, Signer
     from hallmark.core.bundle import Bundle, parse_bundle
     from hallmark.core.signing_config import (
         ClientTrustConfig,
@@ -43,7 +45,9 @@ if TYPE_CHECKING:
     from hallmark.verify.verifier import Artifact, Thresholds, Verified, Verifier, required_hash
 
 _MODULES = {
-    "hallmark.client.signing": ("Signer",),
+    "hallmark.client.http": ("HttpClient",),
+    "hallmark.client.identity_token": ("IdentityToken", "parse_identity_token"),
+    "hallmark.client.signing": ("Signed", "Signer"),
     "hallmark.core.bundle": ("Bundle", "parse_bundle"),
     "hallmark.core.signing_config": (
         "ClientTrustConfig",
@@ -80,8 +84,10 @@ __all__ = [
     "ClientTrustConfig",
     "ConfigurationError",
     "HallmarkError",
+    "HttpClient",
     "Identity",
     "IdentityPattern",
+    "IdentityToken",
     "InvalidCertificate",
     "InvalidEntry",
     "InvalidProof",
@@ -90,6 +96,7 @@ __all__ = [
     "MalformedInput",
     "RemoteError",
     "SignatureNotFound",
+    "Signed",
     "Signer",
     "SigningConfig",
     "Thresholds",
@@ -101,6 +108,7 @@ __all__ = [
     "Verifier",
     "parse_bundle",
     "parse_client_trust_config",
+    "parse_identity_token",
     "parse_signing_config",
     "parse_trusted_root",
     "required_hash",
@@ -110,6 +118,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its module."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("hallmark-sigstore")
     module = _HOMES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import hallmark
 
@@ -12,6 +13,10 @@ def test_every_public_name_is_there():
     assert set(hallmark.__all__) <= set(dir(hallmark))
     for name in hallmark.__all__:
         assert getattr(hallmark, name) is not None
+
+
+def test_the_version_is_that_of_the_package():
+    assert hallmark.__version__ == version("hallmark-sigstore")
 
 
 def test_other_names_are_refused():

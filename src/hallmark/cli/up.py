@@ -112,7 +112,7 @@ def _announce(running: Running) -> None:
   cosign           cosign initialize --mirror {url}/tuf --root {client}/root.json
                    cosign sign-blob --yes --identity-token token --bundle FILE.sigstore.json FILE
   sigstore-python  sigstore --instance {url}/tuf trust-instance {client}/root.json
-                   sigstore --instance {url}/tuf sign --identity-token "$(cat token)" FILE
+                   sigstore --instance {url}/tuf sign --overwrite --identity-token "$(cat token)" FILE
   other machines   hallmark context add NAME {url} --root-fingerprint {pin}
   more             hallmark client-config --for cosign --data {running.layout.root}{grpc}
 

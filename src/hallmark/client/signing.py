@@ -1,6 +1,6 @@
 """Signing without a key to keep.
 
-    with Signer(trust_config, token_source, HttpClient()) as signer:
+    with Signer(trust_config, token_source) as signer:
         signed = signer.sign_digest(digest_file(path).value)
 
 Token -> ephemeral P-256 key -> certificate -> signature -> timestamp -> all of that verified -> log entry ->
@@ -121,14 +121,14 @@ class Signer:
         self,
         trust: ClientTrustConfig,
         token_source: TokenSource,
-        http: HttpClient,
+        http: HttpClient | None = None,
         *,
         clock: Clock = system_clock,
         witnesses: WitnessWait | None = None,
     ) -> None:
         self._witnesses = witnesses
         self._trusted_root: TrustedRoot = trust.trusted_root
-        self._services = choose_services(trust.signing_config, http, clock())
+        self._services = choose_services(trust.signing_config, http or HttpClient(), clock())
         self._token_source = token_source
         self._clock = clock
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="hallmark-signer")
