@@ -5,6 +5,7 @@ import pytest
 from hallmark.client.contexts import (
     Context,
     Contexts,
+    change_contexts,
     load_contexts,
     parse_context_name,
     parse_fingerprint,
@@ -101,3 +102,13 @@ def test_readers_never_see_half_a_file(tmp_path):
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(work, range(200)))
     assert [path.name for path in tmp_path.iterdir()] == ["contexts.json"]
+
+
+def test_of_many_changes_at_once_none_is_lost(tmp_path):
+    def add(number: int) -> None:
+        added = context(f"c{number}")
+        change_contexts(lambda known: known.with_context(added, use=False), tmp_path)
+
+    with ThreadPoolExecutor(12) as threads:
+        list(threads.map(add, range(48)))
+    assert len(load_contexts(tmp_path).contexts) == 48

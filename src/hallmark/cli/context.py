@@ -10,14 +10,14 @@ from hallmark.cli.options import PATH, json_option
 from hallmark.cli.output import Output
 from hallmark.client.contexts import (
     Context,
+    change_contexts,
     load_contexts,
     parse_context_name,
     parse_fingerprint,
-    save_contexts,
 )
 from hallmark.client.files import read_file
 from hallmark.core.encoding.protojson import format_timestamp
-from hallmark.errors import ConfigurationError, TrustError
+from hallmark.errors import ConfigurationError, HallmarkError, TrustError
 
 _MAX_ROOT_BYTES: Final = 512_000
 
@@ -61,8 +61,7 @@ def add(
             hint="pass --root-fingerprint HEX or --root FILE, which the operator tells you",
         )
     context, material = _pin(name, url, pin=pin, root=root, tuf=tuf)
-    contexts = load_contexts().with_context(context, use=use)
-    save_contexts(contexts)
+    contexts = change_contexts(lambda known: known.with_context(context, use=use))
     current = contexts.current == name
     output.line(f"context {name}: {context.url}" + (", now current" if current else ""), good="added")
     output.line(f"root fingerprint {context.root_fingerprint}")
@@ -72,6 +71,7 @@ def add(
 
 def _pin(name: str, url: str, *, pin: str, root: Path | None, tuf: str | None) -> tuple[Context, datetime]:
     """Fetch what the pinned root vouches for before anything is kept."""
+    from hallmark.cli.clock import explain_clock
     from hallmark.client.http import HttpClient
     from hallmark.client.pinned_roots import fingerprint_of, pin_root
     from hallmark.client.trust import parse_material
@@ -95,8 +95,11 @@ def _pin(name: str, url: str, *, pin: str, root: Path | None, tuf: str | None) -
         root_fingerprint=pin or fingerprint_of(content),
     )
     pin_root(context, content)
-    material = update_trust(context, http, datetime.now(UTC))
-    parse_material(material)
+    try:
+        material = update_trust(context, http, datetime.now(UTC))
+        parse_material(material)
+    except HallmarkError as error:
+        raise explain_clock(error, url, http) from None
     return context, material.expires
 
 
@@ -126,8 +129,7 @@ def list_(as_json: bool) -> None:
 def use(name: str, as_json: bool) -> None:
     """Make a context the current one."""
     output = Output(as_json=as_json)
-    contexts = load_contexts().using(name)
-    save_contexts(contexts)
+    contexts = change_contexts(lambda known: known.using(name))
     output.line(f"context {name}: {contexts.get(name).url}", good="using")
     output.finish(**_to_json(contexts.get(name), current=True))
 
@@ -138,9 +140,8 @@ def use(name: str, as_json: bool) -> None:
 def remove(name: str, as_json: bool) -> None:
     """Remove a context; what it pinned is forgotten."""
     output = Output(as_json=as_json)
-    contexts = load_contexts()
-    context = contexts.get(name)
-    save_contexts(contexts.without(name))
+    context = load_contexts().get(name)
+    change_contexts(lambda known: known.without(name))
     output.line(f"context {name}", good="removed")
     output.finish(**_to_json(context, current=False))
 
@@ -150,6 +151,7 @@ def remove(name: str, as_json: bool) -> None:
 @json_option
 def update(name: str, as_json: bool) -> None:
     """Fetch the newest trust material of a context (default: the current one)."""
+    from hallmark.cli.clock import explain_clock
     from hallmark.client.http import HttpClient
     from hallmark.client.trust_update import update_trust
 
@@ -160,7 +162,11 @@ def update(name: str, as_json: bool) -> None:
             "there is no current context", code="unknown_context", hint="name one; hallmark context list"
         )
     context = contexts.get(name or contexts.current)
-    material = update_trust(context, HttpClient(), datetime.now(UTC))
+    http = HttpClient()
+    try:
+        material = update_trust(context, http, datetime.now(UTC))
+    except HallmarkError as error:
+        raise explain_clock(error, context.url, http) from None
     output.line(f"context {context.name}, valid until {material.expires:%Y-%m-%d %H:%M} UTC", good="updated")
     output.finish(
         **_to_json(context, current=context.name == contexts.current),

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 import click
 import msgspec
 
+from hallmark.cli.clock import explain_clock
 from hallmark.cli.exit_codes import INTERRUPTED, exit_code_of, gravest
 from hallmark.cli.login import token_source
 from hallmark.cli.options import PATH, json_option, require_witnesses_option, trust_options
@@ -121,13 +122,21 @@ def command(
     source = token_source(identity_token, oidc_flow, trust.signing_config, http, output)
     witnesses = _witnesses(wait_for_witnesses, require_witnesses)
     run = _Run(jobs, output)
-    with Signer(trust, source, http, witnesses=witnesses) as signer:
+    url = next((service.url for service in trust.signing_config.ca_urls), "")
+    try:
+        signer = Signer(trust, source, http, witnesses=witnesses)
+    except HallmarkError as error:
+        raise explain_clock(error, url) from None
 
-        def sign(job: Job) -> _Outcome:
-            if skip_signed and job.bundle.exists():
-                return _skip(job, trust)
-            return _sign(job, signer, witnesses, run.outputs, overwrite=overwrite)
+    def sign(job: Job) -> _Outcome:
+        if skip_signed and job.bundle.exists():
+            return _skip(job, trust)
+        outcome = _sign(job, signer, witnesses, run.outputs, overwrite=overwrite)
+        if outcome.error is None:
+            return outcome
+        return msgspec.structs.replace(outcome, error=explain_clock(outcome.error, url, http))
 
+    with signer:
         run.sign_all(sign)
     run.finish()
 

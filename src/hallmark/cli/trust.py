@@ -19,7 +19,7 @@ from hallmark.client.trust import (
     read_trusted_roots,
 )
 from hallmark.core.signing_config import ClientTrustConfig
-from hallmark.errors import ConfigurationError, RemoteError, TrustError
+from hallmark.errors import ConfigurationError, HallmarkError, RemoteError, TrustError
 
 RENEWAL_SECONDS: Final = 5.0  # a verdict may wait for the network as long as a person does
 
@@ -65,11 +65,16 @@ def trust_to_sign(options: TrustOptions) -> ClientTrustConfig:
     if isinstance(source, LocalInstance):
         return local_client_trust_config(source)
 
+    from hallmark.cli.clock import explain_clock
     from hallmark.client.http import HttpClient
     from hallmark.client.signing import system_clock
     from hallmark.client.trust_update import fresh_trust
 
-    return parse_material(fresh_trust(source, HttpClient(), system_clock()))
+    http = HttpClient()
+    try:
+        return parse_material(fresh_trust(source, http, system_clock()))
+    except HallmarkError as error:
+        raise explain_clock(error, source.url, http) from None
 
 
 def _context_root(context: Context, *, offline: bool) -> RootMaterial:
@@ -99,10 +104,15 @@ def _fetch(context: Context, *, offline: bool) -> RootMaterial:
 
     from datetime import UTC, datetime
 
+    from hallmark.cli.clock import explain_clock
     from hallmark.client.http import HttpClient
     from hallmark.client.trust_update import update_trust
 
-    return RootMaterial((parse_material_root(update_trust(context, HttpClient(), datetime.now(UTC))),))
+    http = HttpClient()
+    try:
+        return RootMaterial((parse_material_root(update_trust(context, http, datetime.now(UTC))),))
+    except HallmarkError as error:
+        raise explain_clock(error, context.url, http) from None
 
 
 def _renew(context: Context, *, offline: bool) -> RootMaterial:

@@ -4,16 +4,18 @@ A context is a name for a base URL and the SHA-256 fingerprint of the root.json 
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
 import msgspec
 
-from hallmark.client.files import make_folder, read_file, write_file
+from hallmark.client.files import locked, make_folder, read_file, write_file
 from hallmark.client.folders import config_folder
 from hallmark.errors import ConfigurationError
 
 _FILE: Final = "contexts.json"
+_LOCK: Final = ".contexts.lock"
 _MAX_BYTES: Final = 1 << 20
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -109,6 +111,19 @@ def load_contexts(folder: Path | None = None) -> Contexts:
             code="damaged_contexts",
             hint="remove the file and add the contexts again with hallmark context add",
         ) from None
+
+
+def change_contexts(change: Callable[[Contexts], Contexts], folder: Path | None = None) -> Contexts:
+    """Read, change and write the user's contexts under a lock: of two commands at once neither is lost.
+
+    Returns what was written; raises `ConfigurationError`.
+    """
+    target = folder or config_folder()
+    make_folder(target)
+    with locked(target / _LOCK):
+        contexts = change(load_contexts(target))
+        save_contexts(contexts, target)
+    return contexts
 
 
 def save_contexts(contexts: Contexts, folder: Path | None = None) -> None:

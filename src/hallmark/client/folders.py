@@ -1,8 +1,8 @@
 """The user's folders (XDG Base Directory Specification).
 
-This is the one place where the client reads the environment; every function that needs a folder also takes
-one as an argument. A process may have no home: a user without an entry in the system's list, in a container.
-Each of these raises `ConfigurationError` (`no_home`) then.
+Here, and where `HttpClient` looks for proxies, the client reads the environment; every function that needs a
+folder also takes one as an argument. A process may have no home: a user without an entry in the system's
+list, in a container. Each of these raises `ConfigurationError` (`no_home`) then.
 """
 
 import os

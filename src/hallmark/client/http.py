@@ -4,12 +4,16 @@ A service that cannot be reached, answers nonsense or breaks off is a `RemoteErr
 with an error status are returned: what they mean is the caller's business (see `refused`).
 """
 
+import os
 import random
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException
+from threading import Lock
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import msgspec
 import urllib3
@@ -19,14 +23,17 @@ from urllib3.exceptions import (
     LocationParseError,
     NameResolutionError,
     NewConnectionError,
+    ProxyError,
     ReadTimeoutError,
     SSLError,
 )
 
+from hallmark.client.proxies import find_proxy
 from hallmark.errors import ConfigurationError, RemoteError
 
 MAX_ANSWER_BYTES: Final = 16 << 20
 _CHUNK: Final = 64 << 10
+_CONNECTIONS: Final = 16  # as many as the threads of one signer
 _ATTEMPTS: Final = 4
 _MAX_REDIRECTS: Final = 3
 _MAX_PAUSE_SECONDS: Final = 10.0
@@ -42,18 +49,34 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class ServerClock(msgspec.Struct, frozen=True):
+    """How far this machine's clock is ahead of a server's, to a second or two."""
+
+    host: str
+    ahead: timedelta
+
+
 class HttpClient:
     """Talks http and https; safe to share between threads.
 
     `timeout_seconds` bounds each step (connect, each read), `deadline_seconds` a call with all its retries.
     TLS trusts what the operating system trusts; `SSL_CERT_FILE` names other authorities, as in OpenSSL.
+    Proxies are those of the environment. `clock` compares with the service that answered last.
     """
 
-    def __init__(self, *, timeout_seconds: float = 10.0, deadline_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_seconds: float = 10.0,
+        deadline_seconds: float = 60.0,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
         self._deadline_seconds = deadline_seconds
-        self._pool = urllib3.PoolManager(
-            maxsize=16, timeout=urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)
-        )
+        self._timeout = urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)
+        self._environment = environment
+        self._pools: dict[str | None, urllib3.PoolManager] = {}
+        self._lock = Lock()
+        self.clock: ServerClock | None = None
 
     def get(self, url: str, *, service: str, max_bytes: int = MAX_ANSWER_BYTES) -> Answer:
         """Fetch a URL; follows redirects to the same host only."""
@@ -115,7 +138,7 @@ class HttpClient:
         )
 
     def _once(self, request: "_Request") -> Answer:
-        response = self._pool.request(
+        response = self._pool(request.url).request(
             request.method,
             request.url,
             body=request.body,
@@ -130,7 +153,31 @@ class HttpClient:
             response.close()  # what is left of the answer must not be taken for the next one
             raise
         response.release_conn()
+        self._note_clock(request.url, response.headers.get("date", ""))
         return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        proxy = find_proxy(url, self._environment)
+        with self._lock:
+            if proxy not in self._pools:
+                self._pools[proxy] = self._new_pool(proxy)
+            return self._pools[proxy]
+
+    def _new_pool(self, proxy: str | None) -> urllib3.PoolManager:
+        if proxy is None:
+            return urllib3.PoolManager(maxsize=_CONNECTIONS, timeout=self._timeout)
+        who = urlsplit(proxy)
+        login = f"{unquote(who.username)}:{unquote(who.password or '')}" if who.username else None
+        headers = urllib3.make_headers(proxy_basic_auth=login)
+        return urllib3.ProxyManager(proxy, maxsize=_CONNECTIONS, timeout=self._timeout, proxy_headers=headers)
+
+    def _note_clock(self, url: str, date: str) -> None:
+        try:
+            told = parsedate_to_datetime(date)
+        except ValueError:
+            return
+        if told.tzinfo is not None:
+            self.clock = ServerClock(urlsplit(url).netloc, datetime.now(UTC) - told)
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,6 +261,11 @@ def _unreachable(service: str, url: str, fault: BaseException) -> RemoteError:
 
 
 _FAULTS: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, str], ...]] = (
+    (
+        ProxyError,
+        "the proxy does not let it through",
+        "see the environment variables https_proxy and no_proxy",
+    ),
     (NameResolutionError, "the host name is not known", "check the address and your network"),
     (NewConnectionError, "nothing answers there", "is the service running, and is the address right?"),
     ((ConnectTimeoutError, ReadTimeoutError), "it does not answer in time", "is the service running?"),

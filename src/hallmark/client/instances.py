@@ -9,11 +9,12 @@ from typing import Final
 
 import msgspec
 
-from hallmark.client.files import make_folder, read_file, write_file
+from hallmark.client.files import locked, make_folder, read_file, write_file
 from hallmark.client.folders import state_folder
 from hallmark.errors import ConfigurationError, HallmarkError
 
 _FILE: Final = "instances.json"
+_LOCK: Final = ".instances.lock"
 _MAX_BYTES: Final = 1 << 20
 
 
@@ -29,9 +30,10 @@ def note_instance(url: str, directory: Path, *, folder: Path | None = None) -> N
     Raises `ConfigurationError` where the state folder cannot be written.
     """
     target = folder or state_folder()
-    noted = {**_read(target), _key(url): NotedInstance(directory=str(directory.absolute()))}
     make_folder(target)
-    write_file(target / _FILE, msgspec.json.format(msgspec.json.encode(noted), indent=2) + b"\n")
+    with locked(target / _LOCK):
+        noted = {**_read(target), _key(url): NotedInstance(directory=str(directory.absolute()))}
+        write_file(target / _FILE, msgspec.json.format(msgspec.json.encode(noted), indent=2) + b"\n")
 
 
 def find_instance(url: str, *, folder: Path | None = None) -> Path | None:

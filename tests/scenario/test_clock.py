@@ -1,0 +1,89 @@
+"""Where this machine's clock is not the service's, that is said before what follows from it."""
+
+from datetime import timedelta
+
+import pytest
+from tests.support.instance import RunningInstance
+from tests.support.loopback import LoopbackServer, Reply, in_turn
+from tests.support.machine import Machine
+from tests.support.stepped_clock import SteppedClock
+
+from hallmark.cli.clock import explain_clock, how_long
+from hallmark.client.http import HttpClient, ServerClock
+from hallmark.errors import ConfigurationError, RemoteError, TrustError
+
+EMAIL = "alice@example.com"
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    running = RunningInstance(tmp_path_factory.mktemp("data") / "instance", home)
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words", "with_files", "with_context"),
+    [(-7230, "2 h behind", 5, 5), (86430, "1 d ahead of", 2, 2), (8 * 86400 + 30, "8 d ahead of", 2, 5)],
+)
+def test_signing_with_a_wrong_clock_says_so_first(
+    instance, tmp_path, seconds, words, with_files, with_context
+):
+    machine = Machine(instance, tmp_path, EMAIL)
+    (tmp_path / "f").write_text("x")
+    machine.pin()
+    clock = SteppedClock(tmp_path)
+    clock.step(seconds)
+    machine.environment |= clock.environment
+    files = ["--trust-config", str(instance.client / "client_trust_config.json")]
+    sign = ["sign", str(tmp_path / "f"), "--identity-token", instance.token(EMAIL)]
+    for options, exit_code in ((files, with_files), ([], with_context)):
+        error, hint = machine.run(*sign, *options, exit_code=exit_code).stderr.splitlines()
+        assert error.partition("this machine's")[2].startswith(f" clock is {words} that of 127.0.0.1:"), error
+        assert hint.startswith("hint: set this machine's clock")
+
+
+def test_pinning_with_a_wrong_clock_says_so_first(instance, tmp_path):
+    machine = Machine(instance, tmp_path, EMAIL)
+    clock = SteppedClock(tmp_path)
+    clock.step(30 * 86400 + 30)
+    machine.environment |= clock.environment
+    done = machine.run("context", "add", "w", instance.base_url, "--trust-on-first-use", exit_code=5)
+    assert "error: this machine's clock is 30 d ahead of that of 127.0.0.1" in done.stderr
+    assert machine.run("context", "list").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0, False), (60, False), (-60, False), (61, True), (-61, True)]
+)
+def test_a_minute_is_let_pass(seconds, told):
+    http = HttpClient()
+    http.clock = ServerClock("sigstore.example", timedelta(seconds=seconds))
+    found = explain_clock(TrustError("old", code="c"), "http://127.0.0.1:9", http)
+    assert (found.message, found.code) != ("old", "c") if told else found.message == "old"
+    assert found.code == "c"
+
+
+def test_the_clock_is_that_of_the_last_answer():
+    with LoopbackServer(in_turn(Reply(200))) as server:
+        http = HttpClient()
+        http.get(server.url, service="x")
+        assert http.clock.host == server.url.removeprefix("http://")
+        assert abs(http.clock.ahead) < timedelta(minutes=1)
+
+
+def test_what_a_clock_cannot_explain_is_left_as_it_is():
+    usage = ConfigurationError("x")
+    assert explain_clock(usage, "http://127.0.0.1:9") is usage
+    away = RemoteError("x")
+    assert explain_clock(away, "http://127.0.0.1:9") is away
+    assert explain_clock(away, "") is away
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (61, "1 min 1 s"), (7200, "2 h"), (90061, "1 d 1 h"), (86400 + 60, "1 d")],
+)
+def test_times_are_said_in_their_largest_units(seconds, words):
+    assert how_long(timedelta(seconds=seconds)) == words
