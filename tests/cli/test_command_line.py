@@ -239,3 +239,35 @@ def test_a_fault_that_nothing_expected_hides_no_other_file(folder, environment, 
     assert "error: tampered: " in done.stderr
     assert "error: empty: unexpected RecursionError: deep" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["verify app {TRUST} {WHO}", "verify app {TRUST} {WHO} --json", "--help"])
+@pytest.mark.parametrize(
+    ("redirected", "reason"), [(">/dev/full", "no space left on device"), (">&-", "bad file descriptor")]
+)
+def test_output_that_cannot_be_written_is_an_error_of_the_machine(
+    folder, environment, values, words, redirected, reason
+):
+    command = f"{' '.join(HALLMARK)} {words.format(**values)} {redirected}"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "bug" not in done.stderr
+    assert reason in done.stderr  # with --json too: the object cannot be printed
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&-", "<&- 2>&-"])
+def test_other_closed_streams_change_nothing(folder, environment, values, closed):
+    command = f"{' '.join(HALLMARK)} verify app {values['TRUST']} {values['WHO']} {closed}"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout[:12]) == (0, "verified app")
+
+
+def test_an_address_that_is_none_is_the_users_to_mend(folder, environment):
+    done = run(folder, environment, "token", "--email", "no email", "--data", ".")
+    assert done.returncode == 2
+    assert "'no email' is not an e-mail address" in done.stderr

@@ -15,7 +15,7 @@ from hallmark.core.note import parse_note
 from hallmark.core.signing_config import parse_client_trust_config
 from hallmark.core.trusted_root import parse_trusted_root
 from hallmark.durable_files import write_durably
-from hallmark.errors import ConfigurationError, NotFound
+from hallmark.errors import ConfigurationError
 from hallmark.trustroot.repository import TrustRepository
 from hallmark.wiring import rotation
 from hallmark.wiring.layout import Layout
@@ -123,7 +123,7 @@ def test_the_shard_in_use_and_a_missing_one_are_not_frozen(instance):
     with pytest.raises(ConfigurationError) as refused:
         freeze_tlog(Layout(instance.root), 1, datetime.now(UTC))
     assert refused.value.code == "shard_in_use"
-    with pytest.raises(NotFound):
+    with pytest.raises(ConfigurationError, match="no shard"):
         freeze_tlog(Layout(instance.root), 7, datetime.now(UTC))
 
 

@@ -3,6 +3,7 @@
 Only the command that is named gets imported; `hallmark --help` and `hallmark --version` import none.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,11 @@ import click
 from hallmark.cli import exit_codes
 from hallmark.cli.lazy_group import CommandRow, LazyGroup
 from hallmark.cli.output import CommandFailed, describe_error, print_error, print_json, unexpected
-from hallmark.errors import HallmarkError
+from hallmark.errors import ConfigurationError, HallmarkError
+
+# What the machine refuses, wherever it was met; without a file's name it was mostly the output.
+_ENVIRONMENT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EROFS)
+_OUTPUT_FAILED: Final = "output_failed"
 
 COMMANDS: Final = {
     "up": CommandRow("hallmark.cli.up", "Start a whole Sigstore instance."),
@@ -61,6 +66,7 @@ def command() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; nothing that is raised leaves this function."""
+    _open_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = _wants_json(given)
     try:
@@ -70,8 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         _leave_at_once(exit_codes.INTERRUPTED)
     except BrokenPipeError:
-        # Python would flush standard output once more at its end, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return exit_codes.OUTPUT_CLOSED
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback reaches a user
         return _answer(error, as_json=as_json)
@@ -90,12 +95,13 @@ def _answer(error: Exception, *, as_json: bool) -> int:
         return exit_codes.USAGE
     if isinstance(error, click.ClickException):
         return _fail(_describe_usage(error), as_json=as_json)
-    if isinstance(error, OSError) and isinstance(error.filename, str):
+    if isinstance(error, OSError) and (isinstance(error.filename, str) or error.errno in _ENVIRONMENT):
         from pathlib import Path
 
         from hallmark.client.files import file_error
 
-        return _fail(describe_error(file_error(error, Path(error.filename), doing="use")), as_json=as_json)
+        name = error.filename if isinstance(error.filename, str) else "what the command writes"
+        return _fail(describe_error(file_error(error, Path(name), doing="use")), as_json=as_json)
     return _fail(describe_error(unexpected(error)), as_json=as_json)
 
 
@@ -107,8 +113,42 @@ def _run(given: list[str]) -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     finally:
-        sys.stdout.flush()
+        _flush_output()
     return exit_codes.DONE
+
+
+def _open_streams() -> None:
+    """Keep what is printed out of files: a closed descriptor would be given to the next one that is opened.
+
+    Writing to a closed standard output fails as it would have, since the result reaches nobody.
+    """
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, mode), number)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def _flush_output() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_output()
+        raise ConfigurationError(
+            f"standard output cannot be written: {(error.strerror or '').lower()}",
+            code=_OUTPUT_FAILED,
+            hint="what is printed is incomplete; write it somewhere else",
+        ) from None
+
+
+def _drop_output() -> None:
+    """Python would flush standard output once more at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _wants_json(given: list[str]) -> bool:
@@ -139,12 +179,22 @@ def _describe_missing(module: str, extra: str) -> dict[str, object]:
 
 
 def _fail(error: dict[str, object], *, as_json: bool) -> int:
-    if as_json:
-        print_json({"ok": False, "error": error})
-    else:
+    lost = error["code"] == _OUTPUT_FAILED
+    if lost or not (as_json and _printed({"ok": False, "error": error})):
         print_error(str(error["message"]), str(error["hint"]))
     code = error["exitCode"]
     return code if isinstance(code, int) else exit_codes.BUG
+
+
+def _printed(value: dict[str, object]) -> bool:
+    """Print JSON; False where standard output is what failed, so that the error is told elsewhere."""
+    try:
+        print_json(value)
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+        return False
+    return True
 
 
 def _leave_at_once(code: int) -> NoReturn:

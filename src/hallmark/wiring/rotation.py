@@ -22,7 +22,7 @@ from hallmark.core.signing_config import Service, SigningConfig, parse_signing_c
 from hallmark.core.trusted_root import TransparencyLog, TrustedRoot, Validity, parse_trusted_root
 from hallmark.core.x509.authority import BACKDATING
 from hallmark.durable_files import write_durably
-from hallmark.errors import ConfigurationError, NotFound
+from hallmark.errors import ConfigurationError
 from hallmark.tiledlog.log import append_now, create_log, freeze_log
 from hallmark.tiledlog.signer import NoteSigner
 from hallmark.trustroot.client_files import (
@@ -88,13 +88,17 @@ def _next_shard(
 
 
 def freeze_tlog(layout: Layout, number: int, now: datetime) -> Shard:
-    """Freeze a shard for good; raises `NotFound`, or `ConfigurationError` for the one that clients use."""
+    """Freeze a shard for good; raises `ConfigurationError` for one that is not there, or is in use."""
     layout.read_instance()  # before a lock file is made in a directory that is none
     with trust_locked(layout):
         shards = ShardTable(layout).read()
         shard = next((item for item in shards if item.number == number), None)
         if shard is None:
-            raise NotFound(f"the log has no shard {number}; the newest is {shards[-1].number}")
+            raise ConfigurationError(
+                f"the log has no shard {number}; the newest is {shards[-1].number}",
+                code="unknown_shard",
+                hint="name one before the newest",
+            )
         if shard is shards[-1]:
             raise ConfigurationError(
                 f"shard {number} is the one that clients write to",
