@@ -271,3 +271,26 @@ def test_an_address_that_is_none_is_the_users_to_mend(folder, environment):
     done = run(folder, environment, "token", "--email", "no email", "--data", ".")
     assert done.returncode == 2
     assert "'no email' is not an e-mail address" in done.stderr
+
+
+@pytest.mark.parametrize("columns", [40, 79, 200])
+@pytest.mark.parametrize("words", [["--help"], ["sign", "--help"], ["log", "--help"]])
+def test_help_fits_the_terminal_and_names_every_option_whole(folder, environment, columns, words):
+    done = run(folder, {**environment, "COLUMNS": str(columns)}, *words)
+    assert max(map(len, done.stdout.splitlines())) <= max(columns, 40)
+    if words[0] == "sign":
+        assert "--wait-for-witnesses SECONDS" in done.stdout
+        assert "Replace bundles that are there already." in " ".join(done.stdout.split())
+
+
+def test_shells_are_given_their_completion(folder, environment):
+    def complete(instruction, line="", word="1"):
+        asked = {"_HALLMARK_COMPLETE": instruction, "COMP_WORDS": line, "COMP_CWORD": word}
+        return run(folder, {**environment, **asked})
+
+    for shell in ("bash", "zsh", "fish"):
+        done = complete(f"{shell}_source")
+        assert "_HALLMARK_COMPLETE" in done.stdout
+        assert "Usage" not in done.stdout
+    assert complete("bash_complete", "hallmark ver").stdout.split() == ["plain,verify"]
+    assert "plain,--skip-signed" in complete("bash_complete", "hallmark sign --sk", "2").stdout

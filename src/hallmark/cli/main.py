@@ -12,13 +12,17 @@ from typing import Final, NoReturn
 import click
 
 from hallmark.cli import exit_codes
+from hallmark.cli.help_text import HelpText
 from hallmark.cli.lazy_group import CommandRow, LazyGroup
 from hallmark.cli.output import CommandFailed, describe_error, print_error, print_json, unexpected
 from hallmark.errors import ConfigurationError, HallmarkError
 
 # What the machine refuses, wherever it was met; without a file's name it was mostly the output.
 _ENVIRONMENT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EROFS)
+_COMPLETION: Final = "_HALLMARK_COMPLETE"
 _OUTPUT_FAILED: Final = "output_failed"
+
+click.Context.formatter_class = HelpText  # of every command: their contexts are made by click
 
 COMMANDS: Final = {
     "up": CommandRow("hallmark.cli.up", "Start a whole Sigstore instance."),
@@ -67,6 +71,8 @@ def command() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; nothing that is raised leaves this function."""
     _open_streams()
+    if _COMPLETION in os.environ:
+        return _complete(os.environ[_COMPLETION])
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = _wants_json(given)
     try:
@@ -80,6 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exit_codes.OUTPUT_CLOSED
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback reaches a user
         return _answer(error, as_json=as_json)
+
+
+def _complete(instruction: str) -> int:
+    """Print what a shell asks for: its script, or the words that may come next."""
+    from click.shell_completion import shell_complete
+
+    return shell_complete(command, {}, "hallmark", _COMPLETION, instruction)
 
 
 def _answer(error: Exception, *, as_json: bool) -> int:

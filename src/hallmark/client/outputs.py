@@ -85,7 +85,8 @@ def _open(temporary: Path, path: Path) -> int:
     try:
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
-            os.posix_fallocate(file, 0, RESERVED_BYTES)
+            if hasattr(os, "posix_fallocate"):  # not on macOS
+                os.posix_fallocate(file, 0, RESERVED_BYTES)
         except OSError:
             os.close(file)
             raise
