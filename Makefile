@@ -5,7 +5,7 @@ BIN := .venv/bin
 JOBS ?= 2
 SECONDS ?= 60
 
-.PHONY: help setup demo up test check format bench interop torment fuzz proto lock clean
+.PHONY: help setup demo up test check format bench interop torment fuzz man proto lock clean
 
 help:  ## list these targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -58,6 +58,9 @@ torment: setup  ## kill processes at random moments under load, and check every 
 .tools/ready: tests/interop/fetch-clients
 	tests/interop/fetch-clients .tools
 	touch $@
+
+man: setup  ## make docs/man/hallmark.1 again from what --help says
+	$(BIN)/python -m hallmark.cli.man_page > docs/man/hallmark.1
 
 proto: .venv-proto/ready  ## make the code of the gRPC messages again from their .proto files
 	.venv-proto/bin/python -m grpc_tools.protoc -I src \

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 
 import click
 
-from hallmark.errors import ConfigurationError
-
 
 class CommandRow(NamedTuple):
     """One command: where its click command is, and its line in the help of its group."""
@@ -32,24 +30,10 @@ class LazyGroup(click.Group):
         row = self._rows.get(cmd_name)
         if row is None:
             return None
-        try:
-            found: click.Command = importlib.import_module(row.module).command
-        except ModuleNotFoundError as error:
-            raise _missing_part(cmd_name, error) from None
+        found: click.Command = importlib.import_module(row.module).command
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Print the table without importing a command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, row.help) for name, row in self._rows.items()])
-
-
-def _missing_part(name: str, error: ModuleNotFoundError) -> Exception:
-    """Running an instance needs libraries that signing and verifying do not."""
-    if (error.name or "hallmark").partition(".")[0] == "hallmark":
-        return error
-    return ConfigurationError(
-        f"hallmark {name} needs {error.name}, which is not installed",
-        code="missing_library",
-        hint="install hallmark-sigstore[server]",
-    )

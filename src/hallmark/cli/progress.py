@@ -2,9 +2,14 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
+from hallmark.client.artifact import Watch
+
 _SECONDS: Final = 0.1
+_LARGE_BYTES: Final = 64 << 20  # hashed in a tenth of a second: nobody waits for less
 
 
 class Progress:
@@ -33,3 +38,18 @@ class Progress:
         sys.stderr.write(f"\r{text.ljust(self._width)}" + ("" if text else "\r"))
         sys.stderr.flush()
         self._width = len(text)
+
+
+@contextmanager
+def hashing_progress(*, quiet: bool) -> Iterator[Watch]:
+    """Show how far a large file has been hashed, until the work is done."""
+    progress = Progress("hashing", "bytes", quiet=quiet)
+
+    def watch(done: int, total: int) -> None:
+        if total >= _LARGE_BYTES:
+            progress(done, total)
+
+    try:
+        yield watch
+    finally:
+        progress.finish()

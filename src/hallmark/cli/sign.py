@@ -11,15 +11,15 @@ import click
 import msgspec
 
 from hallmark.cli.clock import explain_clock
-from hallmark.cli.exit_codes import INTERRUPTED, exit_code_of, gravest
+from hallmark.cli.exit_codes import INTERRUPTED, UnexpectedFault, exit_code_of, gravest
 from hallmark.cli.login import token_source
 from hallmark.cli.options import PATH, json_option, require_witnesses_option, trust_options
-from hallmark.cli.output import CommandFailed, Output, describe_error, print_json
-from hallmark.cli.progress import Progress
+from hallmark.cli.output import CommandFailed, Output, describe_error, print_json, unexpected
+from hallmark.cli.progress import Progress, hashing_progress
 from hallmark.cli.sign_jobs import Job, check_jobs, find_jobs, writes_to_output
 from hallmark.cli.trust import TrustOptions, trust_to_sign
 from hallmark.cli.witnesses import read_policy
-from hallmark.client.artifact import digest_file
+from hallmark.client.artifact import Watch, digest_file, unwatched
 from hallmark.client.files import read_file
 from hallmark.client.http import HttpClient
 from hallmark.client.outputs import Outputs
@@ -54,7 +54,8 @@ class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def fails_for_all(self) -> bool:
         """Whether the next file would meet the same error: a login, a service."""
-        return not self.kept and not isinstance(self.error, ConfigurationError | ProofPending | None)
+        of_one = ConfigurationError | ProofPending | UnexpectedFault | None
+        return not self.kept and not isinstance(self.error, of_one)
 
 
 @click.command("sign")
@@ -131,12 +132,12 @@ def command(
     def sign(job: Job) -> _Outcome:
         if skip_signed and job.bundle.exists():
             return _skip(job, trust)
-        outcome = _sign(job, signer, witnesses, run.outputs, overwrite=overwrite)
+        outcome = _sign(job, signer, witnesses, run, overwrite=overwrite)
         if outcome.error is None:
             return outcome
         return msgspec.structs.replace(outcome, error=explain_clock(outcome.error, url, http))
 
-    with signer:
+    with signer, hashing_progress(quiet=as_json or len(jobs) > 1) as run.watch:
         run.sign_all(sign)
     run.finish()
 
@@ -169,6 +170,7 @@ class _Run:
         self._jobs = jobs
         self._output = output
         self.outputs = Outputs()
+        self.watch: Watch = unwatched
         self._outcomes: list[_Outcome] = []
         self._progress = Progress("signing", "files", quiet=output.as_json or len(jobs) == 1)
 
@@ -287,17 +289,16 @@ def _skip(job: Job, trust: ClientTrustConfig) -> _Outcome:
     return _Outcome(job=job, skipped=verified, kept=True)
 
 
-def _sign(
-    job: Job, signer: Signer, witnesses: WitnessWait | None, outputs: Outputs, *, overwrite: bool
-) -> _Outcome:
+def _sign(job: Job, signer: Signer, witnesses: WitnessWait | None, run: _Run, *, overwrite: bool) -> _Outcome:
     signed = None
     try:
-        with outputs.reserve(job.bundle, overwrite=overwrite) as place:
-            signed = signer.sign_digest(digest_input(job.path).value)
+        with run.outputs.reserve(job.bundle, overwrite=overwrite) as place:
+            signed = signer.sign_digest(digest_input(job.path, run.watch).value)
             place.write(signed.bundle.to_json() + b"\n")
-    except HallmarkError as error:
+    except Exception as error:  # noqa: BLE001 - no file's fault hides what came of the others
+        known = error if isinstance(error, HallmarkError) else unexpected(error)
         made = signed.bundle.tlog_entries if signed is not None else ()
-        return _Outcome(job=job, error=logged_error(error, made))
+        return _Outcome(job=job, error=logged_error(known, made))
     if witnesses is not None and not signed.witnessed:
         return _Outcome(job=job, signed=signed, error=_pending(job, witnesses))
     return _Outcome(job=job, signed=signed)

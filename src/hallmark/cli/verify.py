@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from hallmark.cli.options import PATH, json_option, require_witnesses_option, trust_options
 from hallmark.cli.output import Output, unexpected
+from hallmark.cli.progress import hashing_progress
 from hallmark.cli.trust import TrustOptions, trust_to_verify
 from hallmark.cli.verify_report import report
 from hallmark.cli.witnesses import read_policy
@@ -104,8 +105,9 @@ def command(
     counts = {"tlog": logs, "scts": require_scts, "timestamps": require_times}
     witnesses = _witnesses(require_witnesses)
     verifiers = RenewingVerifiers(material, lambda roots: _verifiers(roots, counts, witnesses))
-    verifier = FileVerifier(verifiers=verifiers, signer=signer, now=datetime.now(UTC))
-    outcomes = [_verify(item, verifier) for item in items]
+    with hashing_progress(quiet=as_json or len(items) > 1) as watch:
+        verifier = FileVerifier(verifiers=verifiers, signer=signer, now=datetime.now(UTC), watch=watch)
+        outcomes = [_verify(item, verifier) for item in items]
     named = signer.policy is not None or signer.key is not None
     report(output, outcomes, named=named, against=_against(options, certificate_chain))
 

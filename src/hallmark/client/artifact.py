@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -46,12 +46,22 @@ def is_digest(text: str) -> bool:
     return _DIGEST.fullmatch(text) is not None and not os.path.exists(text)
 
 
+Watch = Callable[[int, int], None]
+"""Is told, now and then, how many bytes of how many have been hashed."""
+
+
+def unwatched(_done: int, _total: int) -> None:
+    """Watch nothing."""
+
+
 def digest_file(path: Path, hash_algorithm: HashAlgorithm = SHA2_256) -> Digest:
     """Hash a file; see `digest_file_with`."""
     return digest_file_with(path, (hash_algorithm,))[0]
 
 
-def digest_file_with(path: Path, hash_algorithms: Sequence[HashAlgorithm]) -> tuple[Digest, ...]:
+def digest_file_with(
+    path: Path, hash_algorithms: Sequence[HashAlgorithm], watch: Watch = unwatched
+) -> tuple[Digest, ...]:
     """Hash a file with several hash functions at once, in constant memory whatever its size.
 
     A directory or a device is refused, and so is a file that changes while it is read: no signature should
@@ -63,10 +73,13 @@ def digest_file_with(path: Path, hash_algorithms: Sequence[HashAlgorithm]) -> tu
             raise _no_file(path, before.st_mode)
         hashers = [hashlib.new(item.name) for item in hash_algorithms]
         buffer = memoryview(bytearray(_CHUNK))
+        done = 0
         with path.open("rb", buffering=0) as file:
             while count := file.readinto(buffer):
                 for hasher in hashers:
                     hasher.update(buffer[:count])
+                done += count
+                watch(done, before.st_size)
         after = path.stat()
     except OSError as error:
         raise file_error(error, path, doing="read") from None

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from hallmark.core.encoding.json_document import check_names
 from hallmark.errors import MalformedInput, Unauthenticated
 
 _MAX_CHARACTERS: Final = 64 << 10
@@ -72,8 +73,17 @@ def parse_identity_token(raw: str) -> IdentityToken:
         part = text.split(".")[1]
         payload = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
         claims = msgspec.json.decode(payload, type=_Claims)
+        check_names(payload, what="the claims")
         expires = datetime.fromtimestamp(claims.exp, UTC)
-    except (binascii.Error, ValueError, msgspec.MsgspecError, OverflowError, OSError, RecursionError):
+    except (
+        binascii.Error,
+        ValueError,
+        msgspec.MsgspecError,
+        OverflowError,
+        OSError,
+        RecursionError,
+        MalformedInput,
+    ):
         raise MalformedInput(
             "the identity token's claims do not parse", code="malformed_token", hint="get a new token"
         ) from None

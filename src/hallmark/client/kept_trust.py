@@ -17,6 +17,7 @@ from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 from hallmark.client.contexts import Context
 from hallmark.client.pinned_roots import pinned_root
 from hallmark.client.trust_cache import SIGNING_CONFIG, TRUSTED_ROOT, KeptTrust, TrustMaterial, load_trust
+from hallmark.client.tuf_keys import check_tuf_keys
 from hallmark.errors import TrustError
 
 _FAULTS: Final = (
@@ -93,12 +94,14 @@ def _verify(kept: KeptTrust, pinned: bytes) -> datetime:
 
 def _newest_root(metadata: Mapping[str, bytes], pinned: bytes) -> Metadata[Root]:
     """Go from root to root, each signed by the keys of the one before and by its own."""
+    check_tuf_keys([pinned])
     trusted: Metadata[Root] = Metadata.from_bytes(pinned)
     trusted.signed.verify_delegate(Root.type, trusted.signed_bytes, trusted.signatures)
     for version in count(trusted.signed.version + 1):
         data = metadata.get(f"{version}.root.json")
         if data is None:
             break
+        check_tuf_keys([data])
         newer = _load(trusted, Root, data)
         newer.signed.verify_delegate(Root.type, newer.signed_bytes, newer.signatures)
         _check_version(newer, version)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from hallmark.client.artifact import Digest, digest_file_with
+from hallmark.client.artifact import Digest, Watch, digest_file_with, unwatched
 from hallmark.client.files import file_error, read_file
 from hallmark.core.algorithms import SHA2_256, HashAlgorithm
 from hallmark.errors import ConfigurationError
@@ -31,19 +31,21 @@ def descriptor_of(path: Path, *, dash: int = STANDARD_INPUT) -> int | None:
     return int(match[1]) if match else _STANDARD.get(name)
 
 
-def digest_input(path: Path, hash_algorithm: HashAlgorithm = SHA2_256) -> Digest:
-    """Hash a file or a stream; see `digest_input_with`."""
-    return digest_input_with(path, (hash_algorithm,))[0]
+def digest_input(path: Path, watch: Watch = unwatched) -> Digest:
+    """Hash a file or a stream with SHA-256; see `digest_input_with`."""
+    return digest_input_with(path, (SHA2_256,), watch)[0]
 
 
-def digest_input_with(path: Path, hash_algorithms: Sequence[HashAlgorithm]) -> tuple[Digest, ...]:
+def digest_input_with(
+    path: Path, hash_algorithms: Sequence[HashAlgorithm], watch: Watch = unwatched
+) -> tuple[Digest, ...]:
     """Hash a file or a stream with several hash functions at once, in constant memory whatever its size.
 
     Raises `ConfigurationError`.
     """
     descriptor = descriptor_of(path)
     if descriptor is None:
-        return digest_file_with(path, hash_algorithms)
+        return digest_file_with(path, hash_algorithms, watch)
     hashers = [hashlib.new(item.name) for item in hash_algorithms]
     try:
         while data := os.read(descriptor, _CHUNK):

@@ -25,6 +25,7 @@ from tuf.ngclient.updater import Updater
 from hallmark.client.http import HttpClient, one_line, refused
 from hallmark.client.pinned_roots import MAX_ROOT_BYTES, fingerprint_of
 from hallmark.client.trust_cache import SIGNING_CONFIG, TRUSTED_ROOT, KeptTrust, TrustMaterial
+from hallmark.client.tuf_keys import check_tuf_keys
 from hallmark.errors import HallmarkError, RemoteError, TrustError
 
 SERVICE: Final = "the TUF repository"
@@ -95,6 +96,7 @@ def fetch_trust(
     try:
         with tempfile.TemporaryDirectory(prefix="hallmark-") as name:
             folder = Path(name)
+            check_tuf_keys([root])
             _write_metadata(folder, known.metadata if known else {})
             return _update(folder, tuf_url, root, fetcher, now)
     except ExpiredMetadataError as error:
@@ -143,6 +145,7 @@ def _update(folder: Path, tuf_url: str, root: bytes, fetcher: _Fetcher, now: dat
     updater.refresh()
     files = {name: _fetch_target(updater, name, tuf_url) for name in (TRUSTED_ROOT, SIGNING_CONFIG)}
     metadata = _read_metadata(folder)
+    check_tuf_keys(data for name, data in metadata.items() if name not in ("timestamp.json", "snapshot.json"))
     current = ((folder / "root.json").read_bytes(), *(metadata[name] for name in _ROLES))
     return TrustMaterial(
         tuf_url=tuf_url,

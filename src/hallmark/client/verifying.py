@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from hallmark.client.artifact import Digest
+from hallmark.client.artifact import Digest, Watch, unwatched
 from hallmark.client.files import file_error
 from hallmark.client.renewing import RenewingVerifiers
 from hallmark.client.signature_files import Signatures, find_signatures, read_signatures
@@ -64,12 +64,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class FileVerifier(msgspec.Struct, frozen=True, kw_only=True):
     """Verifies files as signed by one signer, against the trusted root of one instance or of several.
 
-    `now` is when a certificate of one's own CA must be valid if nothing proves a time.
+    `now` is when a certificate of one's own CA must be valid if nothing proves a time; `watch` is told how
+    far a file has been read.
     """
 
     verifiers: RenewingVerifiers
     signer: Signer
     now: datetime
+    watch: Watch = unwatched
 
     def verify(self, item: Item) -> tuple[Outcome, ...]:
         """Verify every signature of an item; nothing is raised, and there is at least one outcome."""
@@ -78,7 +80,7 @@ class FileVerifier(msgspec.Struct, frozen=True, kw_only=True):
                 _check_file(item.path)
             signatures = _signatures(item)
             _check_keys(signatures, self.signer)
-            artifact = _artifact(item, signatures, self.signer.key)
+            artifact = _artifact(item, signatures, self.signer.key, self.watch)
         except HallmarkError as error:
             return (Outcome(item=item, bundle=item.bundle, error=error),)
         except OSError as error:  # a name too long, a folder that may not be entered
@@ -164,7 +166,7 @@ def _signatures(item: Item) -> Signatures:
     return read_signatures(item.bundle)
 
 
-def _artifact(item: Item, signatures: Signatures, key: PublicKey | None) -> Artifact:
+def _artifact(item: Item, signatures: Signatures, key: PublicKey | None, watch: Watch) -> Artifact:
     if item.digest is not None:
         return Artifact(hash_algorithm=item.digest.hash_algorithm, digest=item.digest.value)
     path = item.path or Path(item.name)
@@ -175,7 +177,7 @@ def _artifact(item: Item, signatures: Signatures, key: PublicKey | None) -> Arti
         message = read_input(path, max_bytes=_MAX_MESSAGE_BYTES)
         first, *others = [Digest(item, item.digest(message)) for item in hashes]
     else:
-        first, *others = digest_input_with(path, hashes)
+        first, *others = digest_input_with(path, hashes, watch)
     return Artifact(
         hash_algorithm=first.hash_algorithm,
         digest=first.value,

@@ -79,7 +79,13 @@ def parse_listen(text: str) -> Address:
         return Address(f"{_UNIX}{os.path.abspath(path)}", 0)
     host, separator, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not separator or not host or not (port.isascii() and port.isdigit()) or int(port[:6]) > 65535:
+    if (
+        not separator
+        or not host
+        or not (port.isascii() and port.isdigit())
+        or len(port) > 5
+        or int(port) > 65535
+    ):
         raise ConfigurationError(f"{text!r} is no address to listen on", code="bad_address", hint=_HINT)
     return Address(host, int(port))
 

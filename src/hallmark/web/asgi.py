@@ -16,6 +16,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 JSON = b"application/json"
 
 
+_MAX_DIGITS: Final = 18
 _UNBOUNDED: Final = 1 << 62
 _BODY_SECONDS: Final = 30.0
 SILENT_SECONDS: Final = 10.0  # between two pieces of a body: a lost packet is sent again within a few
@@ -208,7 +209,8 @@ async def respond(
 def content_length(scope: Scope) -> int | None:
     """Read the Content-Length of a request; the server has checked it against the body already."""
     value = header(scope, b"content-length")
-    return int(value) if value is not None and value.isdigit() else None
+    known = value is not None and value.isdigit() and len(value) <= _MAX_DIGITS
+    return int(value) if value is not None and known else None
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:
