@@ -9,6 +9,7 @@ from hallmark.cli.lazy_group import CommandRow, LazyGroup
 COMMANDS: Final = {
     "fsck": CommandRow("hallmark.cli.log_fsck", "Recompute every hash of a log and say what is wrong."),
     "reindex": CommandRow("hallmark.cli.log_reindex", "Make lost parts of a dedup index anew."),
+    "restore": CommandRow("hallmark.cli.log_restore", "Bring back logs of a copied or damaged directory."),
     "mirror": CommandRow("hallmark.cli.log_mirror", "Copy a log from its read side, verifying all of it."),
     "rotate": CommandRow("hallmark.cli.log_rotate", "Open the next shard of the signature log."),
     "freeze": CommandRow("hallmark.cli.log_freeze", "End a shard of the signature log for good."),
@@ -18,4 +19,4 @@ COMMANDS: Final = {
 
 @click.group("log", cls=LazyGroup, rows=COMMANDS)
 def command() -> None:
-    """Examine, copy and export whole logs."""
+    """Examine, copy, restore and export whole logs."""

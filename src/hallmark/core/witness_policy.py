@@ -73,6 +73,14 @@ class WitnessPolicy(msgspec.Struct, frozen=True, kw_only=True):
                 reached.add(group.name)
         return self.quorum in reached
 
+    def holds_without(self, heard: AbstractSet[str]) -> tuple[str, ...]:
+        """Name the witnesses that are not among these, if they make a quorum by themselves; else nobody.
+
+        Where they do not, every quorum that ever signed has one of `heard` in it.
+        """
+        silent = tuple(item.name for item in self.witnesses if item.name not in heard)
+        return silent if self.holds(set(silent)) else ()
+
     def check_quorum(self, signed: AbstractSet[str]) -> None:
         """Check that these witnesses make a quorum; raises `InvalidProof`, which names who is missing."""
         if self.holds(signed):

@@ -7,8 +7,9 @@ there is verified like what is fetched.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final, Protocol
 
 import msgspec
@@ -17,11 +18,9 @@ from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.merkle import (
     EMPTY_ROOT,
     HASH_SIZE,
-    Growth,
     consistency_path,
     leaf_hash,
     node_hash,
-    root_of_edge,
     verify_consistency,
 )
 from hallmark.core.tiles import TILE_HEIGHT, TILE_WIDTH, TileId, bundles_between, split_hashes, tiles_between
@@ -30,6 +29,7 @@ from hallmark.ports import LogHead, ObjectStore
 from hallmark.tiledlog.objects import CHECKPOINT, PublishedTiles, ReadTile, tile_path
 from hallmark.tiledlog.partials import collect_partials, mend_partials
 from hallmark.tiledlog.records import RecordFormat
+from hallmark.tiledlog.right_edge import read_right_edge
 from hallmark.tiledlog.view import LogView
 
 _FETCHERS: Final = 8
@@ -57,6 +57,15 @@ class MirrorUpdate(msgspec.Struct, frozen=True, kw_only=True):
     fetched: int
 
 
+class MirrorRepair(msgspec.Struct, frozen=True, kw_only=True):
+    """What a repair did: how many bundles it verified with all above them, and what it had to fetch again."""
+
+    verified: int
+    fetched: int
+    next: int
+    """The bundle to go on with; 0 when the last one was reached."""
+
+
 class Mirror:
     """Copies one log from `source` into `objects`.
 
@@ -78,7 +87,7 @@ class Mirror:
         self._format = records
         self._verify = verify
         self._on_records = on_records
-        self._edge_tiles: dict[int, list[bytes]] = {}
+        self._edge_tiles: Mapping[int, list[bytes]] = {}
         self._above: tuple[TileId, list[bytes]] | None = None
         self._fetched = 0
 
@@ -104,6 +113,46 @@ class Mirror:
         return MirrorUpdate(
             origin=new.origin, old_size=old.size, size=new.size, root=new.root, fetched=self._fetched
         )
+
+    def repair(
+        self, note: bytes, progress: Progress, *, first: int = 0, count: int | None = None
+    ) -> MirrorRepair:
+        """Verify `count` bundles from the `first` on, or all, and fetch again what is lost or damaged.
+
+        `note` covers them; the checkpoint of the mirror is not touched. Raises what `update` does.
+        """
+        stated, before = self._verify(note), self._fetched
+        bundles = -(-stated.size // TILE_WIDTH)
+        first = first if first < bundles else 0
+        end = bundles if count is None else min(first + count, bundles)
+        if first < end:
+            self._take_edge(stated)
+            with ThreadPoolExecutor(_FETCHERS, thread_name_prefix="mirror") as pool:
+                try:
+                    levels, row = _over(stated.size, first, end)
+                    self._copy_all(pool, levels, row, stated.size, progress)
+                finally:
+                    pool.shutdown(wait=True, cancel_futures=True)
+            self._objects.sync()
+        return MirrorRepair(
+            verified=end - first, fetched=self._fetched - before, next=end if end < bundles else 0
+        )
+
+    def _take_edge(self, stated: Checkpoint) -> None:
+        """Know the right edge: from the mirror, or where it is not that of the tree, from the source."""
+        with suppress(NotFound, MalformedInput):
+            found = read_right_edge(stated.size, lambda tile: self._objects.get(self._path(tile)))
+            if found.root == stated.root:
+                self._edge_tiles = found.tiles
+                return
+        self._source_view(stated)
+
+    def _path(self, tile: TileId) -> str:
+        return tile_path(tile, self._format.folder)
+
+    def check_extends(self, old: Checkpoint, note: bytes) -> None:
+        """Check that the source's tree of this checkpoint extends `old`; raises as `update` does."""
+        self._check_extends(old, self._verify(note))
 
     def _own_checkpoint(self) -> Checkpoint:
         try:
@@ -140,28 +189,34 @@ class Mirror:
 
     def _source_view(self, new: Checkpoint) -> LogView:
         """Fetch the right edge of the new tree, prove it by the root hash, and view the tree with it."""
-        edge: list[bytes] = []
-        for tile in reversed(_edge_tiles(new.size)):
-            hashes = split_hashes(self._fetch(tile))
-            self._edge_tiles[tile.level or 0] = hashes
-            growth = Growth(0, ())
-            for item in hashes:
-                growth.append(item)
-            edge.extend(growth.edge())
-        if root_of_edge(edge) != new.root:
+        found = read_right_edge(new.size, self._fetch)
+        self._edge_tiles, edge = found.tiles, found.edge
+        if found.root != new.root:
             raise InvalidProof(
                 f"the source's tiles do not lead to its root hash {new.root.hex()}", code="tiles_differ"
             )
-        head = LogHead(new.size, new.root, 0, tuple(edge), b"", new.size, tuple(edge))
+        head = LogHead(new.size, new.root, 0, edge, b"", new.size, edge)
         return LogView(head, (), PublishedTiles(self._fetch, max_tiles=64), self._format)
 
     def _copy(self, pool: ThreadPoolExecutor, old: Checkpoint, new: Checkpoint, progress: Progress) -> None:
-        for level in _levels_down(old.size, new.size):
+        bundles = bundles_between(old.size, new.size)
+        self._copy_all(pool, _levels_down(old.size, new.size), bundles, new.size, progress)
+
+    def _copy_all(
+        self,
+        pool: ThreadPoolExecutor,
+        levels: Sequence[Sequence[TileId]],
+        bundles: Iterable[TileId],
+        size: int,
+        progress: Progress,
+    ) -> None:
+        """Bring in hash tiles, the highest level first, then bundles, each checked against what is above."""
+        for level in levels:
             for tile, copy in self._obtain(pool, level):
-                self._keep_tile(tile, copy, new.size)
-        for bundle, copy in self._obtain(pool, bundles_between(old.size, new.size)):
+                self._keep_tile(tile, copy, size)
+        for bundle, copy in self._obtain(pool, bundles):
             self._keep_bundle(bundle, copy)
-            progress(bundle.index * TILE_WIDTH + bundle.width, new.size)
+            progress(bundle.index * TILE_WIDTH + bundle.width, size)
 
     def _obtain(self, pool: ThreadPoolExecutor, tiles: Iterable[TileId]) -> Iterator[tuple[TileId, "_Copy"]]:
         """Read each tile's object from the mirror or else from the source, in order, some of them ahead."""
@@ -299,16 +354,24 @@ def _levels_down(old_size: int, new_size: int) -> Sequence[Sequence[TileId]]:
     return [levels[level] for level in sorted(levels, reverse=True)]
 
 
-def _edge_tiles(size: int) -> list[TileId]:
-    """The partial tiles of the right edge, the lowest level first."""
-    tiles: list[TileId] = []
-    level = 0
-    while size >> (TILE_HEIGHT * level):
-        index, width = divmod(size >> (TILE_HEIGHT * level), TILE_WIDTH)
-        if width:
-            tiles.append(TileId(level, index, width))
-        level += 1
-    return tiles
+def _over(size: int, first: int, end: int) -> tuple[list[list[TileId]], list[TileId]]:
+    """The bundles [first, end) of a tree of this size, and every hash tile on their way to the root."""
+
+    def row(level: int | None, start: int, stop: int) -> list[TileId]:
+        hashes = size >> (TILE_HEIGHT * (level or 0))
+        stop = min(stop, -(-hashes // TILE_WIDTH))
+        return [
+            TileId(level, index, min(TILE_WIDTH, hashes - index * TILE_WIDTH)) for index in range(start, stop)
+        ]
+
+    levels: list[list[TileId]] = []
+    while tiles := row(
+        len(levels),
+        first >> (TILE_HEIGHT * len(levels)),
+        ((end - 1) >> (TILE_HEIGHT * len(levels))) + 1,
+    ):
+        levels.append(tiles)
+    return levels[::-1], row(None, first, end)
 
 
 def _whole(data: bytes, width: int) -> list[bytes] | None:

@@ -17,7 +17,7 @@ from typing import Final
 from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.merkle import consistency_path, verify_consistency
 from hallmark.core.tiles import TILE_WIDTH
-from hallmark.errors import InvalidProof, NotFound, TrustError
+from hallmark.errors import InvalidProof, MalformedInput, NotFound, TrustError, VerificationError
 from hallmark.ports import CheckpointSigner, HeadStore, LogHead, ObjectStore, StagedCommit
 from hallmark.tiledlog.objects import CHECKPOINT, PublishedTiles, tile_path, tile_reader
 from hallmark.tiledlog.partials import (
@@ -28,6 +28,7 @@ from hallmark.tiledlog.partials import (
     collect_partials,
     mend_partials,
 )
+from hallmark.tiledlog.presence import check_presence
 from hallmark.tiledlog.records import RecordFormat
 from hallmark.tiledlog.view import LogView
 from hallmark.tiledlog.witnessing import Cosigned, Cosigner
@@ -35,6 +36,7 @@ from hallmark.tiledlog.witnessing import Cosigned, Cosigner
 logger = logging.getLogger("hallmark.tiledlog")
 
 MAX_PASS_ENTRIES: Final = 8192
+_STOP_HINT: Final = "do not go on with it; docs/operate/restore.md says how to bring back what is missing"
 
 
 class Publisher:
@@ -62,13 +64,17 @@ class Publisher:
         """Bring the published objects up to the head, whatever a crash left; raises `TrustError`.
 
         Refuses a log whose published checkpoint is ahead of its head or inconsistent with it: the database
-        was restored from an older copy or damaged, and to go on would fork the log.
+        was restored from an older copy or damaged, and to go on would fork the log. Refuses one whose
+        published entries are gone: they stand nowhere else.
         """
         self._objects.discard_unfinished()
         head = self._store.head()
         published = self._read_published()
+        if published and (stated := self._signer.verify(published)).size > head.size:
+            raise _behind(stated, head, "it has published")
+        check_presence(self._objects, self._format, head, self._signer.origin)
         if published:
-            self._check_published(self._signer.verify(published), head)
+            self.check_signed(published, "it has published")
         self._mend_partials(head.applied)
         while self.publish(at_once=True):
             pass
@@ -123,6 +129,8 @@ class Publisher:
         if published and self._signer.verify(published).size > stated.size:
             return  # another publisher was faster; a checkpoint never goes back
         cosigned = self._cosign(note, stated, published, view)
+        for seen in cosigned.ahead:
+            self._check_seen(seen)
         if cosigned.note is not None and cosigned.note != published:
             self._objects.replace(CHECKPOINT, cosigned.note)
         self._published = note if cosigned.quorum else None
@@ -135,6 +143,18 @@ class Publisher:
             return [view.range_hash(*item) for item in consistency_path(old_size, stated.size)]
 
         return self._cosigner.cosign(note, stated, published, prove)
+
+    def _check_seen(self, note: bytes) -> None:
+        """Stop where a witness shows a checkpoint of this log that the log does not know.
+
+        A frozen log signs nothing more: it ended at an older copy, and may stay behind what was seen.
+        """
+        if self._store.head().frozen:
+            return
+        try:
+            self.check_signed(note, "a witness shows")
+        except (VerificationError, MalformedInput):
+            logger.error("a witness says that it is ahead of %s, and cannot prove it", self._signer.origin)
 
     def _mend_partials(self, applied: int) -> None:
         """Mend what the pass after the one of size `applied`, which was synced, may have left."""
@@ -150,29 +170,38 @@ class Publisher:
         except NotFound:
             return b""
 
-    def _check_published(self, published: Checkpoint, head: LogHead) -> None:
-        hint = (
-            "restore the newest copy of the log's database, or retire this log; it must not go on from here"
-        )
-        if published.size > head.size:
-            raise TrustError(
-                f"the log {published.origin} has published {published.size} entries, knows only {head.size}",
-                code="log_behind_its_checkpoint",
-                hint=hint,
-            )
-        if published.size == 0:
+    def check_signed(self, note: bytes, where: str) -> None:
+        """Check that this log is the one, and no older, that signed a checkpoint which stands elsewhere.
+
+        `where` says in the error where it stands. Raises `TrustError` where the log must not go on, and
+        `VerificationError` or `MalformedInput` for a note that is not this log's.
+        """
+        stated = self._signer.verify(note)
+        head, staged = self._store.snapshot()
+        if stated.size > head.size:
+            raise _behind(stated, head, where)
+        if stated.size == 0:
             return
-        current, staged = self._store.snapshot()
-        view = LogView(current, staged, self._tiles(), self._format)
+        view = LogView(head, staged, self._tiles(), self._format)
         try:
-            proof = [view.range_hash(*item) for item in consistency_path(published.size, current.size)]
-            verify_consistency(published.size, published.root, current.size, current.root, proof)
+            proof = [view.range_hash(*item) for item in consistency_path(stated.size, head.size)]
+            verify_consistency(stated.size, stated.root, head.size, head.root, proof)
         except (InvalidProof, NotFound) as error:
             raise TrustError(
-                f"the log {published.origin} does not agree with the checkpoint it has published: {error}",
+                f"the log {stated.origin} does not agree with a checkpoint of {stated.size} entries that "
+                f"{where}: {error}",
                 code="log_inconsistent",
-                hint=hint,
+                hint=_STOP_HINT,
             ) from error
+
+
+def _behind(stated: Checkpoint, head: LogHead, where: str) -> TrustError:
+    return TrustError(
+        f"the log {stated.origin} has {head.size} entries here, but a checkpoint of {stated.size} entries "
+        f"that {where} bears its signature: this is an older copy",
+        code="log_behind_its_checkpoint",
+        hint=_STOP_HINT,
+    )
 
 
 def _head_after(head: LogHead, staged: Sequence[StagedCommit]) -> LogHead:

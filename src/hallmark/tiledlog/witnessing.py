@@ -24,11 +24,12 @@ class Cosigned(msgspec.Struct, frozen=True):
     """What the witnesses made of a checkpoint.
 
     `note` is what to publish, None where nothing may be published yet. Without `quorum` the publisher asks
-    again in its next pass.
+    again in its next pass. `ahead` are larger checkpoints that witnesses show of this log, not verified.
     """
 
     note: bytes | None
     quorum: bool
+    ahead: tuple[bytes, ...] = ()
 
 
 class Cosigner(Protocol):

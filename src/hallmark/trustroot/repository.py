@@ -97,6 +97,21 @@ class TrustRepository:
         else:
             self._publish_release(release.root.signed, targets, now)
 
+    def leap(self, now: datetime, versions: int) -> None:
+        """Sign targets, snapshot and timestamp again, with versions that much higher.
+
+        Clients refuse versions below those they know: after an older copy was restored they must be higher
+        than any that was signed since it was made. The root's must grow by one, and stays.
+        """
+        release = self._load()
+        root = release.root.signed
+        targets = self._publish(release.targets.signed, "targets", root, now, versions=versions).signed
+        snapshot = release.snapshot.signed
+        snapshot.meta["targets.json"] = MetaFile(targets.version)
+        snapshot = self._publish(snapshot, "snapshot", root, now, versions=versions).signed
+        timestamp = Timestamp(snapshot_meta=MetaFile(snapshot.version))
+        self._publish(timestamp, "timestamp", root, now, versions=versions)
+
     def refresh(self, now: datetime) -> tuple[str, ...]:
         """Sign anew what has passed half of its life, and all that names it; tells the roles it signed.
 
@@ -184,10 +199,17 @@ class TrustRepository:
         self._publish(timestamp, "timestamp", root, now)
 
     def _publish(
-        self, signed: _Signed, role: str, root: Root, now: datetime, also: list[CryptoSigner] | None = None
+        self,
+        signed: _Signed,
+        role: str,
+        root: Root,
+        now: datetime,
+        also: list[CryptoSigner] | None = None,
+        *,
+        versions: int = 1,
     ) -> Metadata[_Signed]:
         """Give metadata its next version and a new expiry, sign it and write it."""
-        signed.version = self._newest_version(role) + 1
+        signed.version = self._newest_version(role) + versions
         signed.expires = now.astimezone(UTC).replace(microsecond=0) + self._lifetime(role)
         signers = [*self._keys.signers(role, root.roles[role].keyids), *(also or [])]
         if not signers:

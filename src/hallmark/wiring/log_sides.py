@@ -15,7 +15,6 @@ from hallmark.core.note import note_key_hash, parse_note
 from hallmark.core.trusted_root import MAX_TRUSTED_ROOT_BYTES, parse_trusted_root
 from hallmark.core.x509.sth import sth_key_id, verify_sth_note
 from hallmark.errors import ConfigurationError, NotFound, TrustError
-from hallmark.ports import ObjectStore
 from hallmark.tiledlog.mirror import ReadObjects
 from hallmark.tiledlog.objects import CHECKPOINT
 from hallmark.tiledlog.records import TLOG_TILES, RecordFormat
@@ -147,13 +146,3 @@ def identify_folder(folder: Path, keys: Sequence[PublicKey], *, origin: str | No
         )
     note = open_folder(folder).get(CHECKPOINT)
     return identify_log(note, known, origin=origin or (pinned[0] if pinned else None))
-
-
-def put_new(objects: ObjectStore, path: str, data: bytes) -> None:
-    """Write an object unless the store has these very bytes."""
-    try:
-        if objects.get(path) == data:
-            return
-    except NotFound:
-        pass
-    objects.put(path, data)

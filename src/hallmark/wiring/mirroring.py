@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hallmark.adapters.storage.filesystem import FileObjectStore
@@ -12,6 +13,7 @@ from hallmark.errors import ConfigurationError, InvalidProof, NotFound, RemoteEr
 from hallmark.ports import ObjectStore
 from hallmark.tiledlog.mirror import Mirror, MirrorUpdate, Progress, ReadObjects
 from hallmark.tiledlog.objects import CHECKPOINT
+from hallmark.tiledlog.records import RecordFormat
 from hallmark.wiring.log_sides import (
     MIRROR_FILE,
     LogIdentity,
@@ -19,7 +21,6 @@ from hallmark.wiring.log_sides import (
     open_read_side,
     pin_identity,
     pinned_identity,
-    put_new,
 )
 from hallmark.wiring.logs import STATIC_CT
 
@@ -40,7 +41,7 @@ def mirror_log(
     make_folder(folder)
     pin_identity(folder, identity)
     objects = FileObjectStore(folder)
-    on_records = _issuer_copies(source, objects) if identity.records is STATIC_CT else _nothing
+    on_records = copies_of_referred(source, objects, identity.records)
     mirror = Mirror(source, objects, identity.records, identity.verify, on_records=on_records)
     return mirror.update(note, progress)
 
@@ -92,6 +93,13 @@ def _check_unused(folder: Path) -> None:
         )
 
 
+def copies_of_referred(
+    source: ReadObjects, objects: ObjectStore, records: RecordFormat
+) -> Callable[[int, Sequence[bytes]], None]:
+    """Copy what the records of this kind of log refer to, unless it is there and true."""
+    return _issuer_copies(source, objects) if records is STATIC_CT else _nothing
+
+
 def _nothing(_start: int, _records: Sequence[bytes]) -> None:
     pass
 
@@ -113,10 +121,13 @@ def _issuer_copies(source: ReadObjects, objects: ObjectStore) -> Callable[[int, 
 
 def _copy_issuer(source: ReadObjects, objects: ObjectStore, fingerprint: bytes) -> None:
     path = f"issuer/{fingerprint.hex()}"
+    with suppress(NotFound):
+        if hashlib.sha256(objects.get(path)).digest() == fingerprint:
+            return
     try:
         der = source.get(path)
     except NotFound:
         raise RemoteError(f"the source has no {path}, which an entry names", code="object_missing") from None
     if hashlib.sha256(der).digest() != fingerprint:
         raise InvalidProof(f"{path} has SHA-256 {hashlib.sha256(der).hexdigest()}", code="tiles_differ")
-    put_new(objects, path, der)
+    objects.put(path, der)

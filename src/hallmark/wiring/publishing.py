@@ -7,21 +7,39 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from hallmark.adapters.storage.sqlite import SqliteHeadStore
 from hallmark.core.keys import parse_public_key
 from hallmark.errors import HallmarkError, Overloaded
 from hallmark.tiledlog.publisher import Publisher
 from hallmark.wiring.health import expiries
 from hallmark.wiring.layout import InstanceFile, Layout
-from hallmark.wiring.logs import open_ctlog
+from hallmark.wiring.logs import OpenLog, open_ctlog
+from hallmark.wiring.outside import check_newest_entries, check_place, check_witnesses_saw
 from hallmark.wiring.rotation import freeze_due_shards, trust_locked, write_client_files
 from hallmark.wiring.shards import ShardTable, open_shard
 from hallmark.wiring.witnessing import open_ctlog_witnesses, open_witnesses
+from hallmark.witness.gathering import Witnesses
 
 logger = logging.getLogger("hallmark.publishing")
 
 _PASS_SECONDS: Final = 0.1
 _CHORE_PASSES: Final = 600  # about a minute
+
+
+class _Published(msgspec.Struct, frozen=True):
+    """A log that is published here, and who cosigns it."""
+
+    log: OpenLog
+    publisher: Publisher
+    store: SqliteHeadStore
+    witnesses: Witnesses | None
+
+
+def _open(log: OpenLog, witnesses: Witnesses | None) -> _Published:
+    publisher, store = log.publisher(witnesses)
+    return _Published(log, publisher, store, witnesses)
 
 
 class Publishing:
@@ -37,10 +55,9 @@ class Publishing:
         self._layout = layout
         self._instance = instance
         self._shards = ShardTable(layout)
-        self._open: dict[int, tuple[Publisher, SqliteHeadStore]] = {}
+        self._open: dict[int, _Published] = {}
         ctlog, key = open_ctlog(layout, instance)
-        witnesses = open_ctlog_witnesses(layout, ctlog, parse_public_key(key.spki))
-        self._ctlog = ctlog.publisher(witnesses)
+        self._ctlog = _open(ctlog, open_ctlog_witnesses(layout, ctlog, parse_public_key(key.spki)))
         self._on_failure = on_failure
         self._stopping = threading.Event()
         self._complaint = ""
@@ -48,9 +65,15 @@ class Publishing:
         self._thread = threading.Thread(target=self._run, name="publishing", daemon=True)
 
     def recover(self) -> None:
-        """Bring every log's objects up to its head; raises `TrustError` for a log that must not go on."""
-        for publisher, _ in self._publishers():
-            publisher.recover()
+        """Bring every log's objects up to its head; raises `TrustError` for a log that must not go on.
+
+        Nothing is signed, and no worker appends, before every log was compared with what stands outside.
+        """
+        check_place(self._layout)
+        for item in self._publishers():
+            item.publisher.recover()
+            check_newest_entries(item.log)
+            check_witnesses_saw(item.witnesses, item.log, item.publisher)
         self._chore()
 
     def start(self) -> None:
@@ -88,16 +111,16 @@ class Publishing:
             self._complaint = str(error)
 
     def _publish(self, *, at_once: bool = False) -> None:
-        for publisher, store in self._publishers():
-            while publisher.publish(at_once=at_once):
-                store.compact()
-            store.compact()  # what was begun under load goes on when the log is idle
+        for item in self._publishers():
+            while item.publisher.publish(at_once=at_once):
+                item.store.compact()
+            item.store.compact()  # what was begun under load goes on when the log is idle
 
-    def _publishers(self) -> Iterable[tuple[Publisher, SqliteHeadStore]]:
+    def _publishers(self) -> Iterable["_Published"]:
         for shard in self._shards.read():
             if shard.number not in self._open:
                 log, _ = open_shard(self._layout, self._instance, shard)
-                self._open[shard.number] = log.publisher(open_witnesses(self._layout))
+                self._open[shard.number] = _open(log, open_witnesses(self._layout))
         return (*self._open.values(), self._ctlog)
 
     def _chore(self) -> None:

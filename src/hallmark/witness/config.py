@@ -41,11 +41,13 @@ class AskingConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How a log asks its witnesses.
 
     `round_seconds` bounds one round, retries included, whatever the witnesses do; `longest_pause` is how
-    many seconds a witness that fails is left alone at most.
+    many seconds a witness that fails is left alone at most. `looking_seconds` bounds the question, at a
+    start, how far they have seen the log.
     """
 
     round_seconds: float = 1.0
     longest_pause: float = 5.0
+    looking_seconds: float = 3.0
 
 
 class WitnessMode(Enum):

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import urllib3
@@ -20,7 +21,7 @@ from hallmark.core.note import Note, parse_note
 from hallmark.core.witness_policy import WitnessPolicy
 from hallmark.errors import ConfigurationError, HallmarkError
 from hallmark.tiledlog.witnessing import Cosigned, Prove
-from hallmark.witness.client import Monotonic, Request, WitnessClient
+from hallmark.witness.client import Monotonic, Request, Sighting, WitnessClient
 from hallmark.witness.config import AskingConfig, WitnessMode
 
 logger = logging.getLogger("hallmark.witness")
@@ -106,17 +107,35 @@ class Witnesses:
         """Gather cosignatures on a checkpoint until all have answered or the round is over."""
         parsed = parse_note(note)
         found = self._already(parsed, stated, published)
+        ahead: tuple[bytes, ...] = ()
         if not self._policy.holds(found.keys()):
-            found |= self._ask(parsed, note, stated, prove, found.keys())
+            got, ahead = self._ask(parsed, note, stated, prove, found.keys())
+            found |= got
         quorum = self._policy.holds(found.keys())
         lines = tuple(found[item.name].line for item in self._policy.witnesses if item.name in found)
         if not quorum:
             self._voice.missing(self._policy, stated, found.keys(), self._mode)
             if self._mode is WitnessMode.STRICT:
-                return Cosigned(None, quorum=False)
+                return Cosigned(None, quorum=False, ahead=ahead)
         else:
             self._voice.complete(stated)
-        return Cosigned(Note(parsed.text, parsed.signatures + lines).to_bytes(), quorum=quorum)
+        return Cosigned(Note(parsed.text, parsed.signatures + lines).to_bytes(), quorum, ahead)
+
+    def look(self, note: bytes, stated: Checkpoint) -> dict[str, Sighting]:
+        """Ask all at once how far they have seen the log; those that do not tell in time are left out."""
+        if not self._clients:
+            return {}
+        seconds = self._config.looking_seconds
+        request = Request(parse_note(note), note, stated, _no_proof, self._monotonic() + seconds)
+        with ThreadPoolExecutor(len(self._clients), thread_name_prefix="witness") as pool:
+            asked = [(client, pool.submit(client.look, request)) for client in self._clients]
+            found: dict[str, Sighting] = {}
+            for client, future in asked:
+                try:
+                    found[client.name] = future.result()
+                except HallmarkError as error:
+                    logger.warning("witness %s does not say what it has seen: %s", client.name, error.message)
+        return found
 
     def _already(self, note: Note, stated: Checkpoint, published: bytes) -> dict[str, Cosignature]:
         """What the published note has, if it is of this very checkpoint: after a restart nobody is asked."""
@@ -128,10 +147,10 @@ class Witnesses:
 
     def _ask(
         self, note: Note, data: bytes, stated: Checkpoint, prove: Prove, have: AbstractSet[str]
-    ) -> dict[str, Cosignature]:
+    ) -> tuple[dict[str, Cosignature], tuple[bytes, ...]]:
         clients = [item for item in self._clients if item.name not in have and item.is_ready()]
         if not clients:
-            return {}
+            return {}, ()
         seconds = self._config.round_seconds
         deadline = self._monotonic() + seconds
         request = Request(note, data, stated, _SharedProofs(prove), deadline)
@@ -140,7 +159,11 @@ class Witnesses:
         )
         silent = [item.name for item in clients if item.name not in got and item.name not in complaints]
         self._voice.heard(got, complaints | dict.fromkeys(silent, f"no answer within {seconds} s"))
-        return got
+        return got, tuple(request.ahead)
+
+
+def _no_proof(_old_size: int) -> list[bytes]:
+    return []
 
 
 class _SharedProofs:

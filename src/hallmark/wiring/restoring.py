@@ -1,0 +1,295 @@
+"""Brings the logs of a copied or damaged directory back, and keeps it from signing until that is safe.
+
+Two things can be missing: entries that the instance signed after the copy was made, and published files. Both
+are fetched from mirrors and other copies, and verified as a mirror verifies them. What cannot be fetched must
+be ruled out, or the log that may lack it ends here and another takes its place: a log that goes on from an
+older copy has two histories.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from hallmark.core.checkpoint import Checkpoint
+from hallmark.core.keys import parse_public_key
+from hallmark.core.trusted_root import parse_trusted_root
+from hallmark.durable_files import write_durably
+from hallmark.errors import ConfigurationError, HallmarkError, InvalidProof, NotFound, RemoteError, TrustError
+from hallmark.tiledlog.mirror import Mirror, Progress, ReadObjects
+from hallmark.tiledlog.objects import CHECKPOINT
+from hallmark.tiledlog.presence import check_presence
+from hallmark.tiledlog.publisher import Publisher
+from hallmark.tiledlog.replay import Replay
+from hallmark.tiledlog.witnessing import Cosigned, Prove
+from hallmark.wiring.checking import CT_LOG, log_names, open_log
+from hallmark.wiring.entry_rules import rules_of
+from hallmark.wiring.layout import Layout
+from hallmark.wiring.log_sides import HttpObjects, open_folder
+from hallmark.wiring.logs import OpenLog, open_ctlog
+from hallmark.wiring.mirroring import copies_of_referred
+from hallmark.wiring.outside import check_newest_entries, check_sighting, look, note_place, restoring
+from hallmark.wiring.replacing import replace_ctlog, replace_tlog
+from hallmark.wiring.rotation import trust_locked
+from hallmark.wiring.shards import ShardTable
+from hallmark.wiring.witnessing import open_ctlog_witnesses, open_witnesses, read_setting
+from hallmark.witness.config import WitnessMode
+from hallmark.witness.gathering import Witnesses
+
+TRUST_VERSIONS: Final = 1000  # how far the trust root's versions leap: more than were signed since any copy
+
+ProgressOf = Callable[[str], Progress]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator says: where copies stand, and what to do with a log that may have gone on elsewhere.
+
+    `nothing_newer` states that nothing was signed after what is here now; `replace` ends such logs.
+    """
+
+    places: Sequence[str]
+    nothing_newer: bool = False
+    replace: bool = False
+
+
+class Restored(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one log. `doubt` says why it may lack entries; nothing where that is ruled out."""
+
+    name: str
+    origin: str
+    old_size: int
+    size: int
+    fetched: int
+    doubt: str
+    known: bool
+    """Something outside shows that entries are missing: no statement can rule them out."""
+
+
+class _Source(msgspec.Struct, frozen=True):
+    """A read side of the log somewhere else, and the checkpoint it shows, verified."""
+
+    place: str
+    objects: ReadObjects
+    note: bytes
+    stated: Checkpoint
+
+
+class _NotNow:
+    """A cosigner that lets tiles be published and the checkpoint stand (`tiledlog.witnessing.Cosigner`)."""
+
+    def cosign(self, _note: bytes, _stated: Checkpoint, _published: bytes, _prove: Prove) -> Cosigned:
+        """Publish no checkpoint: that is for the instance to do, once it may start."""
+        return Cosigned(None, quorum=True)
+
+
+def restore_instance(layout: Layout, plan: Plan, now: datetime, progress: ProgressOf) -> tuple[Restored, ...]:
+    """Restore every log; the caller holds the directory. From here on it starts only once this has succeeded.
+
+    Raises `TrustError`: `newer_entries_not_ruled_out`, `log_behind_its_checkpoint`, `log_inconsistent` or
+    `published_part_missing`; and what `Mirror` raises.
+    """
+    write_durably(restoring(layout), b"hallmark log restore has not finished\n")
+    _check_places(layout, plan.places)
+    done = tuple(_Restoring(layout, name, now).run(plan.places, progress(name)) for name in log_names(layout))
+    doubtful = [item for item in done if item.doubt]
+    if not plan.replace:
+        _refuse_doubt([item for item in doubtful if item.known or not plan.nothing_newer])
+    else:
+        _replace(layout, doubtful, now)
+    with trust_locked(layout) as repository:
+        repository.leap(now, TRUST_VERSIONS)
+    note_place(layout)
+    restoring(layout).unlink()
+    return done
+
+
+def _refuse_doubt(doubtful: Sequence[Restored]) -> None:
+    if not doubtful:
+        return
+    known = any(item.known for item in doubtful)
+    hint = "bring it with --from, or end such logs and begin others in their place with --replace-logs"
+    if not known:
+        hint = f"if you know that nothing newer exists, say --nothing-newer-exists; else {hint}"
+    raise TrustError(
+        "; ".join(f"{item.name} ({item.size} entries): {item.doubt}" for item in doubtful),
+        code="log_behind_its_checkpoint" if known else "newer_entries_not_ruled_out",
+        hint=hint,
+    )
+
+
+def _replace(layout: Layout, doubtful: Sequence[Restored], now: datetime) -> None:
+    shards = [item.name for item in doubtful if item.name != CT_LOG]
+    if shards:
+        replace_tlog(layout, shards, now)
+    if len(shards) < len(doubtful):
+        replace_ctlog(layout, now)
+
+
+class _Restoring:
+    """Restores one log."""
+
+    def __init__(self, layout: Layout, name: str, now: datetime) -> None:
+        self._layout = layout
+        self._name = name
+        self._now = now
+        self._log = open_log(layout, name)
+        self._objects = self._log.objects()
+
+    def run(self, places: Sequence[str], progress: Progress) -> Restored:
+        """Bring in what the places have, then ask what else there may be."""
+        self._objects.discard_unfinished()
+        sources = list(self._sources(places))
+        with closing(self._log.store()) as store:
+            old = store.head()
+        fetched = self._bring_in_all(sources, progress)
+        publisher, store = self._log.publisher(_NotNow())
+        with closing(store):
+            publisher.recover()
+            check_newest_entries(self._log)
+            for source in sources:
+                publisher.check_signed(source.note, f"stands at {source.place}")
+            doubt, known = self._doubt(publisher)
+            return Restored(
+                name=self._name,
+                origin=self._log.signer.origin,
+                old_size=old.size,
+                size=store.head().size,
+                fetched=fetched,
+                doubt=doubt,
+                known=known,
+            )
+
+    def _sources(self, places: Sequence[str]) -> Iterator[_Source]:
+        """The read sides of this log at those places."""
+        for place in places:
+            for objects in _read_sides(place, self._name):
+                try:
+                    note = objects.get(CHECKPOINT)
+                    yield _Source(place, objects, note, self._log.signer.verify(note))
+                    break
+                except HallmarkError:  # nothing there, or another log
+                    continue
+
+    def _bring_in_all(self, sources: Sequence[_Source], progress: Progress) -> int:
+        """Take from the sources what they have, the newest first; counts the objects.
+
+        One that is damaged itself is in nobody's way as long as another is not. The log's own published part
+        comes last: it too may be ahead of the database.
+        """
+        counts: list[int] = []
+        failures: list[HallmarkError] = []
+        for source in sorted(sources, key=lambda item: item.stated.size, reverse=True):
+            try:
+                counts.append(self._bring_in(source, progress))
+            except (InvalidProof, RemoteError) as error:
+                failures.append(error)
+        if failures and not counts:
+            raise failures[0]
+        with closing(self._log.store()) as store:
+            size = store.head().size
+        own = self._sources([str(self._layout.public(self._name))])
+        counts += [self._bring_in(source, progress) for source in own if source.stated.size > size]
+        return sum(counts)
+
+    def _bring_in(self, source: _Source, progress: Progress) -> int:
+        """Make the published part whole as far as the source goes, then the database; counts the objects."""
+        records, stated = self._log.records, source.stated
+        mirror = Mirror(
+            source.objects,
+            self._objects,
+            records,
+            self._log.signer.verify,
+            on_records=copies_of_referred(source.objects, self._objects, records),
+        )
+        with closing(self._log.store()) as store:
+            head = store.head()
+            if stated.size < head.applied:
+                # what it lacks must be here, and be its continuation: nothing true is ever overwritten
+                check_presence_of_edge(self._log)
+                _publisher(self._log).check_signed(source.note, f"stands at {source.place}")
+            elif head.size <= stated.size:
+                mirror.check_extends(Checkpoint(stated.origin, head.size, head.root), source.note)
+            fetched = mirror.repair(source.note, progress).fetched
+            if stated.size > head.size:
+                replay = Replay(store, self._objects, self._log.signer, records)
+                milliseconds = int(self._now.timestamp() * 1000)
+                replay.run(stated, rules_of(records, self._objects), now=milliseconds, progress=progress)
+        return fetched
+
+    def _doubt(self, publisher: Publisher) -> tuple[str, bool]:
+        """Say why entries may be missing, and whether something shows that they are."""
+        with closing(self._log.store()) as store:
+            if store.head().frozen or self._is_unknown():
+                return "", False
+        witnesses = self._witnesses()
+        seen = look(witnesses, self._log)
+        for sighting in seen.values():
+            try:
+                check_sighting(sighting, self._log, publisher)
+            except TrustError as error:
+                return error.message, True
+        setting = read_setting(self._layout)
+        if self._name == CT_LOG or setting is None or setting.mode is not WitnessMode.STRICT:
+            return "nothing outside shows that this is all it has signed", False
+        if silent := setting.parse().holds_without(seen.keys()):
+            return f"its witnesses {', '.join(silent)} do not say what they have seen", False
+        return "", False
+
+    def _is_unknown(self) -> bool:
+        """Say whether this is a shard that no client was told of, left by a rotation that did not finish."""
+        shard = next((item for item in ShardTable(self._layout).read() if item.folder == self._name), None)
+        if shard is None:
+            return False
+        root = parse_trusted_root((self._layout.client / "trusted_root.json").read_bytes())
+        url = shard.trusted_url(self._layout.read_instance())
+        return url not in {log.base_url for log in root.tlogs}
+
+    def _witnesses(self) -> Witnesses | None:
+        if self._name != CT_LOG:
+            return open_witnesses(self._layout)
+        log, key = open_ctlog(self._layout, self._layout.read_instance())
+        return open_ctlog_witnesses(self._layout, log, parse_public_key(key.spki))
+
+
+def _publisher(log: OpenLog) -> Publisher:
+    return log.publisher(_NotNow())[0]
+
+
+def check_presence_of_edge(log: OpenLog) -> None:
+    """Check that the newest published entries are here; raises `TrustError` (`published_part_missing`)."""
+    with closing(log.store()) as store:
+        check_presence(log.objects(), log.records, store.head(), log.signer.origin)
+
+
+def _read_sides(place: str, name: str) -> Iterator[ReadObjects]:
+    """The read sides that may be meant: a log's own, a mirror of all logs, a copy of the directory."""
+    if place.startswith(("http://", "https://")):
+        yield HttpObjects(place)
+        yield HttpObjects(f"{place.rstrip('/')}/{name}")
+        return
+    for folder in (Path(place), Path(place) / name, Path(place) / name / "public"):
+        if (folder / CHECKPOINT).is_file():
+            yield open_folder(folder)
+
+
+def _check_places(layout: Layout, places: Sequence[str]) -> None:
+    """Check that each place has at least one of the logs: a mistyped one must not pass for no news."""
+    logs = [(name, open_log(layout, name)) for name in log_names(layout)]
+    for place in places:
+        if not any(_shows(objects, log) for name, log in logs for objects in _read_sides(place, name)):
+            raise ConfigurationError(
+                f"there is no log of this instance at {place}",
+                code="not_a_log",
+                hint="name a mirror, a mirror of the whole instance, or another copy of the directory",
+            )
+
+
+def _shows(objects: ReadObjects, log: OpenLog) -> bool:
+    try:
+        log.signer.verify(objects.get(CHECKPOINT))
+    except (HallmarkError, NotFound):
+        return False
+    return True
