@@ -58,10 +58,13 @@ class SmallWitness:
 
 
 class WitnessServer:
-    """Serves POSTs on a loopback port; `handle` gives each one's answer."""
+    """Serves on a loopback port; `handle` gives each POST's answer, `show` that of each GET."""
 
-    def __init__(self, handle: Callable[[bytes], Answer]) -> None:
+    def __init__(
+        self, handle: Callable[[bytes], Answer], show: Callable[[str], Answer] | None = None
+    ) -> None:
         self.handle = handle
+        self.show = show or (lambda _path: Answer(404, {"Content-Length": "0"}, b""))
         self.requests: list[bytes] = []
         lock = threading.Lock()
         outer = self
@@ -74,6 +77,14 @@ class WitnessServer:
                 with lock:
                     outer.requests.append(body)
                     answer = outer.handle(body)
+                self._send(answer)
+
+            def do_GET(self):
+                with lock:
+                    answer = outer.show(self.path)
+                self._send(answer)
+
+            def _send(self, answer: Answer):
                 with contextlib.suppress(BrokenPipeError):  # whoever asked has gone
                     self.send_response(answer.status)
                     for name, value in answer.headers.items():

@@ -26,7 +26,7 @@ class Setting:
         self.mode = mode
         vkey = log_vkey(self.log.signer.origin, self.log.signer.public_key)
         self.witnesses = [SmallWitness(folder / f"{n}.db", f"w.example/{n}", vkey) for n in range(3)]
-        self.servers = [WitnessServer(witness.post) for witness in self.witnesses]
+        self.servers = [WitnessServer(witness.post, witness.get) for witness in self.witnesses]
         lines = []
         for n, (witness, server) in enumerate(zip(self.witnesses, self.servers, strict=True)):
             (key,) = [item for item in witness.keys.vkeys if item.signature_type == signature_type]

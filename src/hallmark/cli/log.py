@@ -11,6 +11,7 @@ COMMANDS: Final = {
     "reindex": CommandRow("hallmark.cli.log_reindex", "Make lost parts of a dedup index anew."),
     "restore": CommandRow("hallmark.cli.log_restore", "Bring back logs of a copied or damaged directory."),
     "mirror": CommandRow("hallmark.cli.log_mirror", "Copy a log from its read side, verifying all of it."),
+    "vkeys": CommandRow("hallmark.cli.log_vkeys", "Print the verifier keys of the logs, for witnesses."),
     "rotate": CommandRow("hallmark.cli.log_rotate", "Open the next shard of the signature log."),
     "freeze": CommandRow("hallmark.cli.log_freeze", "End a shard of the signature log for good."),
     "export": CommandRow("hallmark.cli.log_export", "Write the entries of a log as a Parquet table."),

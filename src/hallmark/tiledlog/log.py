@@ -42,3 +42,11 @@ def freeze_log(store: HeadStore, signer: NoteSigner, now: datetime) -> None:
         head = transaction.head()
         if not head.frozen:
             transaction.freeze(signer.sign_frozen(head.size, head.root, now))
+
+
+def end_log(store: HeadStore) -> None:
+    """Freeze a log that may have gone on elsewhere: it takes no more entries, and signs nothing more."""
+    with store.transaction() as transaction:
+        head = transaction.head()
+        if not head.frozen:
+            transaction.freeze(head.checkpoint)

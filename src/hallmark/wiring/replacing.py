@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime
 
 import msgspec
@@ -13,21 +14,22 @@ from hallmark.core.signing_config import parse_signing_config
 from hallmark.core.trusted_root import TransparencyLog, TrustedRoot, Validity, parse_trusted_root
 from hallmark.core.x509.authority import BACKDATING
 from hallmark.durable_files import sync_path
-from hallmark.tiledlog.log import create_log
+from hallmark.tiledlog.log import create_log, end_log
 from hallmark.trustroot.client_files import SIGNING_CONFIG_TARGET, TRUSTED_ROOT_TARGET, tuf_targets
 from hallmark.wiring.layout import Layout
 from hallmark.wiring.logs import open_ctlog
-from hallmark.wiring.rotation import freeze_tlog, rotate_tlog, trust_locked, write_client_files
-from hallmark.wiring.shards import ShardTable
+from hallmark.wiring.rotation import rotate_tlog, trust_locked, write_client_files
+from hallmark.wiring.shards import ShardTable, open_shard
 
 
 def replace_tlog(layout: Layout, names: Sequence[str], now: datetime) -> None:
-    """Freeze these shards where they end now; where the newest is one of them, clients get another first."""
+    """End these shards where they are now; where the newest is one of them, clients get another first."""
     shards = {shard.folder: shard for shard in ShardTable(layout).read()}
     if ShardTable(layout).read()[-1].folder in names:
         rotate_tlog(layout, now)
     for name in names:
-        freeze_tlog(layout, shards[name].number, now)
+        with closing(open_shard(layout, layout.read_instance(), shards[name])[0].store()) as store:
+            end_log(store)
 
 
 def replace_ctlog(layout: Layout, now: datetime) -> None:
