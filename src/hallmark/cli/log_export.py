@@ -17,7 +17,12 @@ from hallmark.wiring.log_sides import read_keys
 @click.argument("place", type=PATH, metavar="DIR_OR_MIRROR")
 @click.option("--output", type=PATH, required=True, metavar="FILE", help="The Parquet file to write.")
 @click.option("--overwrite", is_flag=True, help="Replace the file if there is one.")
-@click.option("--log", default="tlog", metavar="NAME", help="Which log of an instance; tlog by default.")
+@click.option(
+    "--log",
+    default="tlog",
+    metavar="NAME",
+    help="Which log of an instance: ctlog, shards/N, or tlog for all shards, the default.",
+)
 @key_options
 @json_option
 def command(
@@ -31,7 +36,7 @@ def command(
     origin: str | None,
     as_json: bool,
 ) -> None:
-    """Write one row for each published entry of an instance's log or of a mirror.
+    """Write one row for each published entry of an instance's logs, or of a mirror.
 
     The log is verified on the way; where it does not hold, nothing is written.
     """
@@ -49,7 +54,12 @@ def command(
     refuse_existing(output, overwrite=overwrite)
     progress = Progress(str(place), quiet=as_json)
     keys = read_keys(log_key, trusted_root)
-    stated = export_log(place, log, output, keys, origin=origin, progress=progress)
+    done = export_log(place, log, output, keys, origin=origin, progress=progress)
     progress.finish()
-    printed.line(f"{output}: {stated.size} entries of {stated.origin}", good="exported")
-    printed.finish(origin=stated.origin, size=stated.size, rootHash=stated.root.hex(), file=str(output))
+    for stated in done.logs:
+        printed.line(f"{output}: {stated.size} entries of {stated.origin}", good="exported")
+    logs = [
+        {"origin": stated.origin, "size": stated.size, "rootHash": stated.root.hex()} for stated in done.logs
+    ]
+    first = logs[0] if len(logs) == 1 else {}
+    printed.finish(**{**first, "size": done.size}, logs=logs, file=str(output))

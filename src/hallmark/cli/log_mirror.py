@@ -1,6 +1,8 @@
-"""`hallmark log mirror`: copy a log from its read side, verifying all of it."""
+"""`hallmark log mirror`: copy a log, or all logs of an instance, from the read side, verifying all of it."""
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -8,12 +10,14 @@ from hallmark.cli.log_options import key_options
 from hallmark.cli.options import PATH, json_option
 from hallmark.cli.output import Output
 from hallmark.cli.progress import Progress
+from hallmark.errors import HallmarkError, RemoteError
+from hallmark.wiring.instance_mirror import InstanceSource, find_instance_source, mirror_instance
 from hallmark.wiring.log_sides import read_keys
-from hallmark.wiring.mirroring import mirror_log
+from hallmark.wiring.mirroring import Mirrored, mirror_log
 
 
 @click.command("mirror")
-@click.argument("source", metavar="URL_OR_DIR")
+@click.argument("source", metavar="SOURCE")
 @click.argument("destination", type=PATH, metavar="DEST")
 @key_options
 @json_option
@@ -26,26 +30,76 @@ def command(
     origin: str | None,
     as_json: bool,
 ) -> None:
-    """Copy the log at URL_OR_DIR to the folder DEST, or bring the copy there up to date.
+    """Copy what is at SOURCE to the folder DEST, or bring the copy there up to date.
 
-    Everything is verified before it is kept. A checkpoint that is smaller than the copy's, or does not
-    extend it, is refused. The copy can be served as it is by any web server.
+    SOURCE is a log's URL or folder, whose key must be known; or an instance, by its directory or the name or
+    URL of a context: then all its logs are copied, each to a folder of its own, and new shards are found by
+    the trusted root. Everything is verified before it is kept, and each run verifies or repairs a part of
+    what is there. A checkpoint that is smaller than the copy's, or does not extend it, is refused. The copy
+    can be served as it is by any web server.
     """
     output = Output(as_json=as_json)
+    if log_key is None and trusted_root is None and origin is None:
+        instance = find_instance_source(source, destination, datetime.now(UTC))
+        if instance is not None:
+            _mirror_all(instance, destination, output)
+            return
     keys = read_keys(log_key, trusted_root)
     progress = Progress(source, quiet=as_json)
     done = mirror_log(source, destination, keys, origin=origin, progress=progress)
     progress.finish()
+    _tell(output, "", done)
+    if done.update.frozen:
+        output.note("this log is frozen; to follow the shards after it, mirror the instance")
+    output.finish(**_to_json(done), folder=str(destination))
+
+
+def _mirror_all(instance: InstanceSource, destination: Path, output: Output) -> None:
+    shown: list[Progress] = []
+
+    def progress_of(name: str) -> Progress:
+        shown.append(Progress(name, quiet=output.as_json))
+        return shown[-1]
+
+    done = mirror_instance(instance, destination, datetime.now(UTC), progress_of)
+    for progress in shown:
+        progress.finish()
+    for name, mirrored in done.logs.items():
+        _tell(output, f"{name}: ", mirrored)
+    for name in done.ended:
+        output.note(f"{name} has ended and is not served any more; what is there stays")
+    for name, error in done.failed.items():
+        output.note(f"{name}: {error.message}")
+    if done.failed:
+        raise _gravest(list(done.failed.values()))
+    logs = {name: _to_json(mirrored) for name, mirrored in done.logs.items()}
+    output.finish(logs=logs, ended=list(done.ended), folder=str(destination))
+
+
+def _gravest(errors: list[HallmarkError]) -> HallmarkError:
+    """A log that lies is graver than a network that fails."""
+    return next((error for error in errors if not isinstance(error, RemoteError)), errors[0])
+
+
+def _tell(output: Output, prefix: str, done: Mirrored) -> None:
+    new = done.update
+    repaired = f", {done.repair.fetched} files repaired" if done.repair.fetched else ""
     output.line(
-        f"{done.origin}: {done.size} entries, {done.size - done.old_size} of them new, "
-        f"root hash {done.root.hex()}",
+        f"{prefix}{new.origin}: {new.size} entries, {new.size - new.old_size} of them new, "
+        f"root hash {new.root.hex()}{repaired}",
         good="mirrored",
     )
-    output.finish(
-        origin=done.origin,
-        oldSize=done.old_size,
-        size=done.size,
-        rootHash=done.root.hex(),
-        fetchedObjects=done.fetched,
-        folder=str(destination),
-    )
+
+
+def _to_json(done: Mirrored) -> dict[str, Any]:
+    new = done.update
+    return {
+        "origin": new.origin,
+        "oldSize": new.old_size,
+        "size": new.size,
+        "rootHash": new.root.hex(),
+        "frozen": new.frozen,
+        "fetchedObjects": new.fetched,
+        "verifiedBundles": done.repair.verified,
+        "repairedObjects": done.repair.fetched,
+    }

@@ -30,6 +30,7 @@ from hallmark.tiledlog.objects import CHECKPOINT, PublishedTiles, ReadTile, tile
 from hallmark.tiledlog.partials import collect_partials, mend_partials
 from hallmark.tiledlog.records import RecordFormat
 from hallmark.tiledlog.right_edge import read_right_edge
+from hallmark.tiledlog.signer import FROZEN_LINE
 from hallmark.tiledlog.view import LogView
 
 _FETCHERS: Final = 8
@@ -48,13 +49,17 @@ class ReadObjects(Protocol):
 
 
 class MirrorUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """What an update did: from which size to which checkpoint, and how many objects were fetched."""
+    """What an update did: from which size to which checkpoint, and how many objects were fetched.
+
+    `frozen` says that the checkpoint is the last that there will be.
+    """
 
     origin: str
     old_size: int
     size: int
     root: bytes
     fetched: int
+    frozen: bool = False
 
 
 class MirrorRepair(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +116,12 @@ class Mirror:
         self._objects.replace(CHECKPOINT, note)
         collect_partials(self._objects, self._format.folder, old.size, new.size)
         return MirrorUpdate(
-            origin=new.origin, old_size=old.size, size=new.size, root=new.root, fetched=self._fetched
+            origin=new.origin,
+            old_size=old.size,
+            size=new.size,
+            root=new.root,
+            fetched=self._fetched,
+            frozen=any(line.startswith(FROZEN_LINE) for line in new.extensions),
         )
 
     def repair(

@@ -12,6 +12,9 @@ _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+FROZEN_LINE: Final = "Log frozen \u2014 "
+
+
 class NoteSigner:
     """A log whose origin is also the name of its key (`ports.CheckpointSigner`)."""
 
@@ -45,7 +48,7 @@ class NoteSigner:
         """Sign the last checkpoint of a log, with the extension line that Rekor v2 writes when it freezes."""
         day = f"{now.day:2d}"  # as date(1) prints it, whatever the locale
         moment = f"{_DAYS[now.weekday()]} {_MONTHS[now.month - 1]} {day} {now:%H:%M:%S} UTC {now.year}"
-        return self._sign(Checkpoint(self._origin, size, root, (f"Log frozen \u2014 {moment}",)))
+        return self._sign(Checkpoint(self._origin, size, root, (f"{FROZEN_LINE}{moment}",)))
 
     def _sign(self, checkpoint: Checkpoint) -> bytes:
         text = checkpoint.to_text()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -107,31 +107,42 @@ def open_folder(folder: Path) -> FileObjectStore:
     return FileObjectStore(folder)
 
 
-class _MirrorFile(msgspec.Struct, frozen=True):
-    """What a mirror keeps of its log; pinned when it was made."""
+class _MirrorFile(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a mirror keeps of its log, pinned when it was made; and which bundle the next pass examines."""
 
     origin: str
     key: str
+    next_bundle: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
-def pin_identity(folder: Path, identity: LogIdentity) -> None:
-    """Keep in the mirror whose log it copies."""
-    content = _MirrorFile(identity.origin, identity.key.to_pem())
+def pin_identity(folder: Path, identity: LogIdentity, *, next_bundle: int = 0) -> None:
+    """Keep in the mirror whose log it copies, and how far it was examined."""
+    content = _MirrorFile(identity.origin, identity.key.to_pem(), next_bundle)
     write_file(folder / MIRROR_FILE, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 
 def pinned_identity(folder: Path) -> tuple[str, PublicKey] | None:
     """Read origin and key that a mirror was made for; None where it keeps none."""
+    found = _read_pinned(folder)
+    return None if found is None else (found.origin, parse_public_key_pem(found.key.encode()))
+
+
+def pinned_progress(folder: Path) -> int:
+    """Read which bundle the next pass examines."""
+    found = _read_pinned(folder)
+    return 0 if found is None else found.next_bundle
+
+
+def _read_pinned(folder: Path) -> _MirrorFile | None:
     path = folder / MIRROR_FILE
     if not path.is_file():
         return None
     try:
-        found = msgspec.json.decode(read_file(path, max_bytes=_MAX_MIRROR_FILE), type=_MirrorFile)
+        return msgspec.json.decode(read_file(path, max_bytes=_MAX_MIRROR_FILE), type=_MirrorFile)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"{path} is damaged: {error}", code="damaged_state", hint="delete it and pass --log-key again"
         ) from None
-    return found.origin, parse_public_key_pem(found.key.encode())
 
 
 def identify_folder(folder: Path, keys: Sequence[PublicKey], *, origin: str | None) -> LogIdentity:

@@ -4,6 +4,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+import msgspec
 
 from hallmark.adapters.storage.filesystem import FileObjectStore
 from hallmark.client.files import make_folder
@@ -11,7 +14,7 @@ from hallmark.core.keys import PublicKey
 from hallmark.core.x509.tile_entry import parse_tile_entry
 from hallmark.errors import ConfigurationError, InvalidProof, NotFound, RemoteError, TrustError
 from hallmark.ports import ObjectStore
-from hallmark.tiledlog.mirror import Mirror, MirrorUpdate, Progress, ReadObjects
+from hallmark.tiledlog.mirror import Mirror, MirrorRepair, MirrorUpdate, Progress, ReadObjects
 from hallmark.tiledlog.objects import CHECKPOINT
 from hallmark.tiledlog.records import RecordFormat
 from hallmark.wiring.log_sides import (
@@ -21,16 +24,27 @@ from hallmark.wiring.log_sides import (
     open_read_side,
     pin_identity,
     pinned_identity,
+    pinned_progress,
 )
 from hallmark.wiring.logs import STATIC_CT
 
 _MAX_SEEN = 4096
+BUNDLES_PER_PASS: Final = 4096  # a million entries: a few seconds of each pass, and all of a log in some days
+
+
+class Mirrored(msgspec.Struct, frozen=True):
+    """What one pass over a mirror did: what was new, and what was examined of that which was there."""
+
+    update: MirrorUpdate
+    repair: MirrorRepair
 
 
 def mirror_log(
     place: str, folder: Path, keys: Sequence[PublicKey], *, origin: str | None, progress: Progress
-) -> MirrorUpdate:
+) -> Mirrored:
     """Copy the log at a URL or in a folder to `folder`, or bring the copy there up to date.
+
+    Then the next part of the whole copy is verified, and what is lost or damaged fetched again.
 
     Raises what `Mirror.update` does; `TrustError` where key or origin are not those the mirror was made for;
     `ConfigurationError` for a folder that holds something else.
@@ -39,11 +53,17 @@ def mirror_log(
     note = _fetch_checkpoint(source, place)
     identity = _identify(folder, note, keys, origin)
     make_folder(folder)
-    pin_identity(folder, identity)
+    if pinned_identity(folder) is None:
+        pin_identity(folder, identity)
     objects = FileObjectStore(folder)
     on_records = copies_of_referred(source, objects, identity.records)
     mirror = Mirror(source, objects, identity.records, identity.verify, on_records=on_records)
-    return mirror.update(note, progress)
+    update = mirror.update(note, progress)
+    first = pinned_progress(folder)
+    repair = mirror.repair(note, _quiet, first=first, count=BUNDLES_PER_PASS)
+    if repair.next != first:
+        pin_identity(folder, identity, next_bundle=repair.next)
+    return Mirrored(update, repair)
 
 
 def _fetch_checkpoint(source: ReadObjects, place: str) -> bytes:
@@ -98,6 +118,10 @@ def copies_of_referred(
 ) -> Callable[[int, Sequence[bytes]], None]:
     """Copy what the records of this kind of log refer to, unless it is there and true."""
     return _issuer_copies(source, objects) if records is STATIC_CT else _nothing
+
+
+def _quiet(_done: int, _total: int) -> None:
+    pass
 
 
 def _nothing(_start: int, _records: Sequence[bytes]) -> None:

@@ -270,9 +270,11 @@ def _read_sides(place: str, name: str) -> Iterator[ReadObjects]:
         yield HttpObjects(place)
         yield HttpObjects(f"{place.rstrip('/')}/{name}")
         return
-    for folder in (Path(place), Path(place) / name, Path(place) / name / "public"):
-        if (folder / CHECKPOINT).is_file():
-            yield open_folder(folder)
+    root = Path(place)
+    patterns = ("", "*/", "shards/*/", "*/public/", "shards/*/public/")
+    for pattern in patterns:
+        for found in sorted(root.glob(f"{pattern}{CHECKPOINT}")):
+            yield open_folder(found.parent)
 
 
 def _check_places(layout: Layout, places: Sequence[str]) -> None:

@@ -1,9 +1,11 @@
 """What the entries of a log say, in a few columns: for tables and searches. Nothing of it is verified."""
 
+import hashlib
 from datetime import datetime
 from typing import Final
 
 import msgspec
+from cryptography.x509 import Certificate
 
 from hallmark.core.algorithms import SHA2_256
 from hallmark.core.entries.dsse import DsseV002
@@ -19,7 +21,11 @@ PUBLIC_KEY: Final = "public_key"
 
 
 class SignerSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom a certificate names, and since when and until when it is valid; None where it does not say."""
+    """Whom a certificate names, and since when and until when it is valid; None where it does not say.
+
+    `certificate_sha256` is the hex fingerprint of what the entry holds. A CT log holds a precertificate,
+    whose fingerprint is another: `tbs_sha256`, of what the issuer signs without SCTs and poison, is the same.
+    """
 
     identity: str | None = None
     identity_kind: str | None = None
@@ -27,6 +33,8 @@ class SignerSummary(msgspec.Struct, frozen=True, kw_only=True):
     issuing_ca: str | None = None
     not_before: datetime | None = None
     not_after: datetime | None = None
+    certificate_sha256: str | None = None
+    tbs_sha256: str | None = None
 
 
 class EntrySummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,8 +106,26 @@ def summarise_tile_entry(entry: TileEntry) -> EntrySummary:
     return EntrySummary(
         kind="precertificate" if isinstance(entry.entry, PrecertEntry) else CERTIFICATE,
         verifier=CERTIFICATE,
-        signer=summarise_certificate(entry.certificate),
+        signer=_with_tbs(summarise_certificate(entry.certificate), entry),
     )
+
+
+def _with_tbs(signer: SignerSummary, entry: TileEntry) -> SignerSummary:
+    if not isinstance(entry.entry, PrecertEntry):
+        return signer
+    return msgspec.structs.replace(signer, tbs_sha256=_hex_sha256(entry.entry.tbs_certificate))
+
+
+def _hex_sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _signed_part(certificate: Certificate) -> bytes:
+    """What the issuer signed, without SCTs: as the CT log that gave them has it."""
+    try:
+        return certificate.tbs_precertificate_bytes
+    except ValueError:  # it has none
+        return certificate.tbs_certificate_bytes
 
 
 def summarise_certificate(der: bytes) -> SignerSummary:
@@ -110,6 +136,8 @@ def summarise_certificate(der: bytes) -> SignerSummary:
             issuing_ca=certificate.issuer.rfc4514_string(),
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
+            certificate_sha256=_hex_sha256(der),
+            tbs_sha256=_hex_sha256(_signed_part(certificate)),
         )
     except (HallmarkError, ValueError):
         return SignerSummary()
