@@ -2,18 +2,20 @@
 
 import asyncio
 import hashlib
+import inspect
 import threading
 from typing import Self
 
 import pytest
 from tests.support.witnessed_log import Setting
 
+from hallmark.client.http import HttpClient
 from hallmark.core.merkle import leaf_hash, verify_inclusion
 from hallmark.core.note import parse_note
 from hallmark.errors import InvalidProof, Overloaded
 from hallmark.ports import Appended
 from hallmark.tiledlog.commit import fixed_leaf
-from hallmark.tiledlog.cosigned_answers import CosignedAnswers
+from hallmark.tiledlog.cosigned_answers import MAX_WAIT_SECONDS, CosignedAnswers
 from hallmark.tiledlog.sequencer import QueueLimits
 from hallmark.witness.config import WitnessMode
 
@@ -62,6 +64,15 @@ def setting(tmp_path):
     made = Setting(tmp_path, WitnessMode.STRICT)
     yield made
     made.close()
+
+
+def test_no_answer_waits_longer_than_clients_do(setting):
+    patience = inspect.signature(HttpClient).parameters["timeout_seconds"].default
+    assert patience - MAX_WAIT_SECONDS >= 2
+    with Running(setting, seconds=600) as running:
+        assert running.answers._seconds == MAX_WAIT_SECONDS
+    with Running(setting, seconds=1) as running:
+        assert running.answers._seconds == 1
 
 
 def check_cosigned(setting: Setting, leaf: bytes, answer: Appended) -> None:

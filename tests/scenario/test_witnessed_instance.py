@@ -140,9 +140,14 @@ def test_one_witness_may_be_killed_two_hold_answers_back_and_they_say_why(witnes
     assert problem["details"][0]["reason"] == "WITNESSES_MISSING"
     assert witnessed.size() == held
     assert "is NOT published" in (witnessed.home / "up.log").read_text()
+    done = witnessed.sign("with one", check=False)
+    assert done.returncode == 6
+    told = json.loads(done.stdout)["error"]
+    assert "no quorum of witnesses has signed a checkpoint that covers it yet" in told["message"]
+    assert told["hint"]
     for number in (0, 1):
         witnessed.revive(number)
-    wait_until(lambda: witnessed.size() == held + 1)
+    wait_until(lambda: witnessed.size() == held + 2)
     assert len(witnessed.signers()) >= 2
     witnessed.sign("with all again")
     witnessed.verify("with all again", *demand)
@@ -194,6 +199,29 @@ def test_a_rotation_waits_until_the_witnesses_know_the_new_shard(witnessed):
     assert note.startswith("2.127.0.0.1\n")
     assert len(parse_note(note.encode()).signatures) >= 3
     witnessed.verify("after", "--require-witnesses", str(witnessed.policy))
+
+
+def test_the_keys_of_all_shards_are_told_and_any_of_them_names_the_log_in_a_policy(witnessed):
+    described = json.loads(get(f"{witnessed.instance.base_url}/.well-known/hallmark.json"))
+    shards = described["shards"]
+    assert [shard["origin"] for shard in shards] == ["127.0.0.1", "2.127.0.0.1"]
+    assert [shard["url"] for shard in shards] == [
+        witnessed.instance.base_url,
+        f"{witnessed.instance.base_url}/shards/2",
+    ]
+    assert (shards[0]["vkey"], shards[1]["vkey"]) == (witnessed.log, described["vkeys"]["tlog"])
+    done = witnessed.instance.run("log", "vkeys", "--data", str(witnessed.instance.root))
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines == [
+        [shards[0]["vkey"], "tlog"],
+        [shards[1]["vkey"], "shards/2"],
+        [described["vkeys"]["ctlog"], "ctlog"],
+    ]
+    newest = witnessed.folder / "newest"
+    newest.write_text(f"log {shards[1]['vkey']}\n{witnessed.policy.read_text()}")
+    assert witnessed.instance.stop() == 0
+    witnessed.restart("--witness-policy", str(newest))
+    witnessed.sign("under the policy of the newest shard")
 
 
 def test_a_restart_keeps_the_policy_and_its_mode_which_may_be_changed(witnessed):

@@ -56,6 +56,15 @@ def test_waits_as_long_as_the_service_asks(no_pauses):
     assert no_pauses == [7.0]
 
 
+@pytest.mark.parametrize(("patience", "asked"), [(5.5, 2), (4.5, 1)])
+def test_takes_later_for_an_answer_once_its_patience_is_over(patience, asked):
+    http = HttpClient(timeout_seconds=2, patience_seconds=patience)
+    replies = in_turn(Reply(503, headers={"Retry-After": "5"}), Reply(200))
+    with LoopbackServer(replies) as server:
+        assert get(server.url, http).status == (200 if asked == 2 else 503)
+    assert len(server.asked) == asked
+
+
 def test_does_not_wait_for_ever():
     with LoopbackServer(in_turn(Reply(503, headers={"Retry-After": "3600"}), Reply())) as server:
         assert get(server.url).status == 503

@@ -59,7 +59,8 @@ class ServerClock(msgspec.Struct, frozen=True):
 class HttpClient:
     """Talks http and https; safe to share between threads.
 
-    `timeout_seconds` bounds each step (connect, each read), `deadline_seconds` a call with all its retries.
+    `timeout_seconds` bounds each step (connect, each read), `deadline_seconds` a call with all its retries;
+    what a service answers is the call's answer once `patience_seconds` have passed, even if that is "later".
     TLS trusts what the operating system trusts; `SSL_CERT_FILE` names other authorities, as in OpenSSL.
     Proxies are those of the environment. `clock` compares with the service that answered last.
     """
@@ -69,9 +70,11 @@ class HttpClient:
         *,
         timeout_seconds: float = 10.0,
         deadline_seconds: float = 60.0,
+        patience_seconds: float = 15.0,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         self._deadline_seconds = deadline_seconds
+        self._patience_seconds = patience_seconds
         self._timeout = urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)
         self._environment = environment
         self._pools: dict[str | None, urllib3.PoolManager] = {}
@@ -120,7 +123,8 @@ class HttpClient:
                 continue
             if not _passing(answer, idempotent=idempotent):
                 return answer
-            if not _pause(attempt, request.deadline, answer.headers.get("retry-after", "")):
+            patience = request.deadline - self._deadline_seconds + self._patience_seconds
+            if not _pause(attempt, patience, answer.headers.get("retry-after", "")):
                 return answer
         raise AssertionError("the last attempt returns or raises")
 

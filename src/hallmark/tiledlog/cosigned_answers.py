@@ -17,6 +17,7 @@ from hallmark.errors import HallmarkError, Overloaded
 from hallmark.ports import Appended, Finalize, LogAppender
 from hallmark.tiledlog.sequencer import QueueLimits
 
+MAX_WAIT_SECONDS: Final = 7.0  # clients wait 10 s for an answer: the reason must reach them before that
 _LOOK_SECONDS: Final = 0.01
 _RETRY_SECONDS: Final = 5
 
@@ -45,8 +46,8 @@ class _Caller(msgspec.Struct, frozen=True):
 class CosignedAnswers:
     """The writing side of a log whose answers wait (`ports.LogAppender`).
 
-    `seconds` bounds a wait; what waits longer is told to come back: its entry stands in the log, and
-    sending it again finds it. Owned by one event loop.
+    `seconds` bounds a wait, and `MAX_WAIT_SECONDS` does; what waits longer is told to come back: its entry
+    stands in the log, and sending it again finds it. Owned by one event loop.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class CosignedAnswers:
     ) -> None:
         self._log = log
         self._reads = reads
-        self._seconds = seconds
+        self._seconds = min(seconds, MAX_WAIT_SECONDS)
         self._limits = limits
         self._callers: list[_Caller] = []
         self._bytes = 0
@@ -134,7 +135,8 @@ class CosignedAnswers:
 
 
 def _missing(message: str) -> Overloaded:
-    return Overloaded(message, code="witnesses_missing", retry_after=_RETRY_SECONDS)
+    hint = "try again later; if it stays so, the operator of the log must see to its witnesses"
+    return Overloaded(message, code="witnesses_missing", retry_after=_RETRY_SECONDS, hint=hint)
 
 
 def _give_up(future: "asyncio.Future[Appended]") -> None:

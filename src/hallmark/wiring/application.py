@@ -19,7 +19,7 @@ from hallmark.ca.issuers import FixedKeys, OidcIssuer, OidcIssuers
 from hallmark.ca.service import CertificateAuthority
 from hallmark.core.keys import parse_public_key
 from hallmark.core.oidc.issuers import ISSUER_TYPES
-from hallmark.core.vkey import ctlog_vkey, log_vkey
+from hallmark.core.vkey import ctlog_vkey
 from hallmark.ctlog import http as ctlog_http
 from hallmark.ctlog.service import CtLog
 from hallmark.errors import ConfigurationError
@@ -52,6 +52,7 @@ from hallmark.wiring.metrics import FAMILIES, InstanceMetrics, InstanceStates
 from hallmark.wiring.processes import family_of
 from hallmark.wiring.settings import Settings
 from hallmark.wiring.shards import FIRST, Shard, ShardTable, open_shard
+from hallmark.wiring.vkeys import shard_keys
 from hallmark.wiring.witnessing import open_ctlog_witnessed, open_witnessed
 
 OnFailure = Callable[[BaseException], None]
@@ -329,14 +330,13 @@ class _Parts:
         return hashlib.sha256(self._read_client_file("root.json")).hexdigest()
 
     def _describe(self) -> bytes:
-        newest = ShardTable(self._layout).read()[-1]
-        _, signer = open_shard(self._layout, self._instance, newest)
+        shards = shard_keys(self._layout)
         ctlog = parse_public_key(read_key(self._layout.key("ctlog")).spki)
         vkeys = {
-            "tlog": log_vkey(signer.origin, signer.public_key).to_text(),
+            "tlog": shards[-1].vkey,
             "ctlog": ctlog_vkey(self._instance.ctlog_origin, ctlog).to_text(),
         }
-        described = description(self._instance, self._read_client_file("root.json"), vkeys)
+        described = description(self._instance, self._read_client_file("root.json"), vkeys, shards)
         return msgspec.json.format(msgspec.json.encode(described), indent=2)
 
     def _read_client_file(self, name: str) -> bytes:

@@ -1,18 +1,24 @@
 """What an instance says of itself at `/.well-known/hallmark.json`."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from hallmark.wiring.layout import InstanceFile
+from hallmark.wiring.vkeys import ShardKey
 
 CLIENT_FILES: Final = ("trusted_root.json", "signing_config.json", "client_trust_config.json", "root.json")
 
 
-def description(instance: InstanceFile, tuf_root: bytes, vkeys: Mapping[str, str]) -> dict[str, object]:
+def description(
+    instance: InstanceFile, tuf_root: bytes, vkeys: Mapping[str, str], shards: Sequence[ShardKey]
+) -> dict[str, object]:
     """Describe the instance for `/.well-known/hallmark.json`. Nobody need believe it: roots are pinned.
 
-    `vkeys` are the keys of the logs as witnesses and monitors want them.
+    `vkeys` are the keys of the logs as witnesses and monitors want them, of the signature log the newest
+    shard's; `shards` are all of them.
     """
     base = instance.base_url
     configs = f"{base}/.well-known/hallmark"
@@ -33,5 +39,6 @@ def description(instance: InstanceFile, tuf_root: bytes, vkeys: Mapping[str, str
             "root": f"{base}/tuf/1.root.json",
         },
         "vkeys": dict(vkeys),
+        "shards": [msgspec.to_builtins(shard) for shard in shards],
         "root_fingerprint": hashlib.sha256(tuf_root).hexdigest(),
     }

@@ -13,6 +13,7 @@ from hallmark.tiledlog.signer import NoteSigner
 from hallmark.tiledlog.witnessing import WitnessedCheckpoint
 from hallmark.wiring.layout import Layout
 from hallmark.wiring.logs import OpenLog
+from hallmark.wiring.shards import Shard, ShardTable, open_shard
 from hallmark.witness.config import WitnessMode
 from hallmark.witness.gathering import Witnesses
 
@@ -60,7 +61,7 @@ def change_setting(layout: Layout, signer: NoteSigner, policy: bytes | None, mod
     if policy is None and mode is None:
         return
     setting = _changed(layout, policy, mode)
-    _check(setting, signer)
+    _check(setting, layout, signer)
     write_durably(layout.witnesses, msgspec.json.encode(setting))
 
 
@@ -76,12 +77,15 @@ def _changed(layout: Layout, policy: bytes | None, mode: str | None) -> WitnessS
     return WitnessSetting(chosen, known.policy if policy is None else policy)
 
 
-def _check(setting: WitnessSetting, signer: NoteSigner) -> None:
+def _check(setting: WitnessSetting, layout: Layout, signer: NoteSigner) -> None:
+    """`signer` is the first shard's; a policy may name whichever shard clients write to by now."""
     policy = setting.parse()
-    own = log_vkey(signer.origin, signer.public_key)
-    if policy.logs and own.material not in {log.key.material for log in policy.logs}:
+    signers = [signer, *(open_shard(layout, layout.read_instance(), item)[1] for item in _later(layout))]
+    own = [log_vkey(item.origin, item.public_key) for item in signers]
+    named = {log.key.material for log in policy.logs}
+    if policy.logs and not named & {key.material for key in own}:
         raise ConfigurationError(
-            f"the policy names logs, but not this instance's: {own.to_text()}",
+            f"the policy names logs, but not this instance's: {own[-1].to_text()}",
             code="log_not_in_policy",
             hint="add a line `log` with that key, or leave the log lines out",
         )
@@ -90,6 +94,10 @@ def _check(setting: WitnessSetting, signer: NoteSigner) -> None:
             "the quorum of the policy is none", code="empty_quorum", hint="pass --witness-mode off instead"
         )
     Witnesses(policy, setting.mode)
+
+
+def _later(layout: Layout) -> tuple[Shard, ...]:
+    return ShardTable(layout).read()[1:]
 
 
 def open_witnesses(layout: Layout) -> Witnesses | None:
