@@ -218,6 +218,19 @@ def test_a_database_that_is_an_older_copy_catches_up_with_its_own_published_part
     assert site.sizes()["tlog"] == 5
 
 
+def test_a_source_of_another_history_is_refused_and_nothing_is_changed(lost):
+    (lost.data / "place.json").unlink()  # a copy that went on unnoticed
+    lost.start()
+    lost.sign("another history")
+    lost.stop()
+    public = Layout(lost.data).public("tlog")
+    before = {path: path.read_bytes() for path in public.rglob("*") if path.is_file()}
+    done = lost.restore("--from", str(lost.mirror), "--nothing-newer-exists")
+    assert (done["error"]["code"], done["error"]["exitCode"]) == ("log_inconsistent", 5)
+    assert {path: path.read_bytes() for path in public.rglob("*") if path.is_file()} == before
+    assert lost.refused() == "restore_unfinished"
+
+
 def test_a_damaged_source_is_in_nobodys_way_as_long_as_another_is_sound(lost):
     damaged = lost.folder / "damaged"
     shutil.copytree(lost.mirror, damaged)
