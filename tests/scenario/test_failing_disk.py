@@ -1,7 +1,9 @@
 """Disks that are full, read-only or gone, clocks that go back: a whole instance on a real file system."""
 
 import base64
+import contextlib
 import json
+import os
 import random
 import subprocess
 import time
@@ -11,6 +13,7 @@ import urllib3
 from bench.entry_bodies import certificate_request
 from tests.support.instance import HALLMARK, RunningInstance
 from tests.support.load import Load, check_log, entry_request
+from tests.support.programs import give_up, require_program
 from tests.support.small_disk import SmallDisk
 from tests.support.stepped_clock import SteppedClock
 
@@ -169,3 +172,54 @@ def server_time(instance) -> int:
     """The clock of the instance, in seconds, as a token of its issuer tells it."""
     payload = instance.token(EMAIL).split(".")[1]
     return json.loads(base64.urlsafe_b64decode(payload + "=="))["iat"]
+
+
+@pytest.mark.parametrize("kibibytes", [4, 64, 200])
+def test_a_first_start_on_a_full_disk_says_so_and_a_later_one_finds_nothing_in_its_way(tmp_path, kibibytes):
+    """It fails at the lock, at a log's database, or within its first rows."""
+    data = tmp_path / "disk"
+    data.mkdir()
+    mount = [require_program("mount", "apt-get install mount"), "-t", "tmpfs", "-o"]
+    if subprocess.run([*mount, f"size={kibibytes}k", "none", data], check=False).returncode != 0:
+        give_up("a file system cannot be mounted here")
+    try:
+        done = subprocess.run(
+            [*HALLMARK, "up", "--data", data / "instance", "--listen", "127.0.0.1:0", "--json"],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2, done.stderr
+        assert json.loads(done.stdout)["error"]["code"] == "disk_full"
+        subprocess.run([*mount, "remount,size=64m", "none", data], check=True)
+        instance = RunningInstance(data / "instance", tmp_path, listen="127.0.0.1:0")
+        assert instance.stop() == 0
+    finally:
+        subprocess.run([require_program("umount", "apt-get install mount"), data], check=True)
+
+
+def fill(path, *, leaving: int) -> None:
+    """Fill the disk with one file, up to the blocks that are kept for root too."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(1 << 20)):
+            pass
+    os.truncate(path, max(path.stat().st_size - leaving, 0))
+
+
+def test_a_rotation_that_meets_a_full_disk_says_so_and_stops_nothing(disk, start):
+    """It meets it wherever it is: at its first file, at the new log's database, or at the trust root."""
+    instance = start(first=True)
+    assert instance.stop() == 0
+    refused = 0
+    for kibibytes in (0, 8, 32, 96):
+        filler = disk.path / "filler"
+        fill(filler, leaving=kibibytes * 1024)
+        done = subprocess.run(
+            [*HALLMARK, "log", "rotate", "--data", instance.root, "--json"],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        filler.unlink()
+        if done.returncode != 0:
+            refused += 1
+            assert done.returncode == 2, done.stderr + done.stdout
+            assert json.loads(done.stdout)["error"]["code"] == "disk_full"
+        check_sound(start(), [])
+    assert refused

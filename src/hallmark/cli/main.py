@@ -115,7 +115,16 @@ def _answer(error: Exception, *, as_json: bool) -> int:
 
         name = error.filename if isinstance(error.filename, str) else "what the command writes"
         return _fail(describe_error(file_error(error, Path(name), doing="use")), as_json=as_json)
-    return _fail(describe_error(unexpected(error)), as_json=as_json)
+    return _fail(describe_error(_name_full_disk(error) or unexpected(error)), as_json=as_json)
+
+
+def _name_full_disk(error: Exception) -> HallmarkError | None:
+    """Known by its name, so that no command loads SQLite for it."""
+    if getattr(error, "sqlite_errorname", "") != "SQLITE_FULL":
+        return None
+    return ConfigurationError(
+        "the disk is full", code="disk_full", hint="free some space and run the command again"
+    )
 
 
 def _run(given: list[str]) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 from urllib.parse import quote
 
+from hallmark.adapters.storage.full_disk import refuse_full_disk
 from hallmark.adapters.storage.key_index import SCHEMA as KEY_SCHEMA
 from hallmark.adapters.storage.key_index import (
     KeyIndex,
@@ -92,6 +93,7 @@ class SqliteHeadStore:
             missing = missing_runs(self._db, path)
         except (sqlite3.DatabaseError, StorageFailed) as error:
             os.close(self._lock)
+            refuse_full_disk(error, path)
             raise ConfigurationError(
                 f"the log's database {path} cannot be opened: {error}",
                 code="damaged_state",

@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from hallmark.adapters.storage.full_disk import refuse_full_disk
 from hallmark.errors import ConfigurationError, Overloaded
 from hallmark.ports import CosignedHead, StorageFailed
 
@@ -36,6 +37,7 @@ class SqliteWitnessState:
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute(_SCHEMA)
         except sqlite3.Error as error:
+            refuse_full_disk(error, path)
             raise ConfigurationError(
                 f"{path} cannot be opened: {error}",
                 code="damaged_state",
