@@ -1,132 +1,85 @@
-"""Change one thing in a module at a time, and see whether a test notices. Run by hand; it takes minutes.
+"""Change one thing in a module at a time, and see whether a test notices. Run by hand.
 
-    .venv/bin/python -m tests.mutants src/hallmark/core/note.py -- tests/unit/test_note.py
+    .venv/bin/python -m tests.mutants                               # everything
+    .venv/bin/python -m tests.mutants core/note.py tlog             # modules, or folders of them
+    .venv/bin/python -m tests.mutants core/note.py -- tests/unit/test_note.py
 
-Prints what nobody noticed, and the share that was. The tree itself is not touched: the changed module lies in
-a copy of the sources that stands before them on the path. A change that makes no difference (a cache's size,
-an equal condition) may survive; a dropped check may not.
+Prints what nobody noticed, and the share that was, by module. tests/mutants.toml names the folders, the
+tests that judge, and the changes that make no difference, each with its reason. A dropped check may not
+stand there.
+
+The tests are collected once, and run once under a trace that says which of them touch which line. Each
+changed function then takes the place of the true one in a fork of that process, and the tests that touch
+the changed line run there, the quickest first. What stands outside functions is changed before the import,
+in a fork that collects again. Nothing is written to the tree.
 """
 
-import ast
-import copy
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import tomllib
+from collections import Counter
 from pathlib import Path
 
-SOURCES = Path("src")
-SECONDS = 120
-"""A mutant that loops for ever is noticed by this."""
+import msgspec
+from cryptography import x509  # noqa: F401 - imported before the forks, once
 
-_COMPARISONS = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
-}  # fmt: skip
-_NAMES = {"any": "all", "all": "any", "min": "max", "max": "min"}
+from tests.mutation import imports, judging
+from tests.mutation.changes import Mutant, mutants
+from tests.mutation.forks import each_in_a_fork
 
-
-_OF_NO_CONSEQUENCE = {"frozen", "kw_only", "strict", "maxsize"}
+TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
 
 
-def mutants(source: str) -> Iterator[tuple[int, str, str]]:
-    """Every changed source, with the line and what was changed."""
-    tree = ast.parse(source)
-    skipped = {
-        item.value
-        for item in ast.walk(tree)
-        if isinstance(item, ast.keyword) and item.arg in _OF_NO_CONSEQUENCE
-    }
-    for index, node in enumerate(ast.walk(tree)):
-        for number, what in enumerate(() if node in skipped else _changes(node)):
-            changed = copy.deepcopy(tree)
-            target = next(item for place, item in enumerate(ast.walk(changed)) if place == index)
-            _apply(changed, target, number)
-            yield getattr(node, "lineno", 0), what, ast.unparse(ast.fix_missing_locations(changed))
+def modules(names: list[str]) -> list[Path]:
+    places = [judging.SOURCES / name.removeprefix("src/hallmark/") for name in names or TABLE["modules"]]
+    found = [
+        path for place in places for path in ([place] if place.is_file() else sorted(place.rglob("*.py")))
+    ]
+    return [path.relative_to(Path.cwd()) for path in found if not path.stem.endswith("_pb2")]
 
 
-def _changes(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Raise):
-        return ["raise dropped"]
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        return ["call dropped: " + ast.unparse(node.value)[:60]]
-    if isinstance(node, ast.Compare):
-        return [f"{ast.unparse(node)[:60]}: comparison {place} turned" for place in range(len(node.ops))]
-    if isinstance(node, ast.BoolOp):
-        whole = [f"{ast.unparse(node)[:60]}: and/or"]
-        return whole + [f"{ast.unparse(node)[:60]}: without {ast.unparse(item)[:40]}" for item in node.values]
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        return [f"{ast.unparse(node)[:60]}: not dropped"]
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _NAMES:
-        return [f"{node.func.id} for {_NAMES[node.func.id]}: {ast.unparse(node)[:50]}"]
-    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
-        return [f"{node.value} turned"]
-    if isinstance(node, ast.Constant) and isinstance(node.value, int):
-        return [f"{node.value} + 1"]
-    return []
+def judged(chosen: list[Mutant], tests: list[str], folder: Path) -> dict[Mutant, bool]:
+    """Say of every change whether a test noticed it."""
+    inside = [mutant for mutant in chosen if mutant.function]
+    outside = [mutant for mutant in chosen if not mutant.function]
+    if pid := os.fork():
+        os.waitpid(pid, 0)
+    else:
+        judging.collected(inside, tests, folder / "results")
+        os._exit(0)
+    lines = (folder / "results").read_text().splitlines()
+    results = {inside[place]: noticed for place, noticed in map(msgspec.json.decode, lines)}
+    touches = msgspec.json.decode((folder / "touches").read_bytes(), type=judging.Touches)
+
+    def judge(mutant: Mutant) -> int:
+        return imports.judge(mutant, tests) if (tests := imports.judges(mutant, touches)) else 0
+
+    for mutant, status in each_in_a_fork(outside, judge):
+        results[mutant] = status != 0
+        if status == 0:
+            print(f"{mutant.path}:{mutant.line}: {mutant.key}", flush=True)
+    return results
 
 
-def _apply(tree: ast.Module, node: ast.AST, number: int) -> None:
-    if isinstance(node, ast.Raise | ast.Expr):
-        _replace(tree, node, ast.Pass())
-    elif isinstance(node, ast.Compare):
-        node.ops[number] = _COMPARISONS[type(node.ops[number])]()
-    elif isinstance(node, ast.BoolOp) and number == 0:
-        node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
-    elif isinstance(node, ast.BoolOp):
-        del node.values[number - 1]
-        if len(node.values) == 1:
-            _replace(tree, node, node.values[0])
-    elif isinstance(node, ast.UnaryOp):
-        _replace(tree, node, node.operand)
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        node.func.id = _NAMES[node.func.id]
-    elif isinstance(node, ast.Constant):
-        node.value = not node.value if isinstance(node.value, bool) else node.value + 1
-
-
-def _replace(tree: ast.Module, old: ast.AST, new: ast.AST) -> None:
-    for parent in ast.walk(tree):
-        for name, value in ast.iter_fields(parent):
-            if value is old:
-                setattr(parent, name, new)
-            elif isinstance(value, list):
-                value[:] = [new if item is old else item for item in value]
-
-
-def noticed(sources: Path, tests: list[str]) -> bool:
-    environment = {**os.environ, "PYTHONPATH": str(sources), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return True
-    return done.returncode != 0
-
-
-def main(modules: list[str], tests: list[str]) -> None:
-    total = found = 0
+def main(names: list[str], tests: list[str]) -> None:
+    known = {module: set(reasons) for module, reasons in TABLE.get("equivalent", {}).items()}
+    chosen = [
+        mutant
+        for path in modules(names)
+        for mutant in mutants(path)
+        if mutant.key not in known.get(str(path.relative_to("src/hallmark")), ())
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        sources = Path(folder) / "src"
-        shutil.copytree(SOURCES, sources, ignore=shutil.ignore_patterns("__pycache__"))
-        if noticed(sources, tests):
-            raise SystemExit("the tests fail on the sources as they are")
-        for module in modules:
-            place = sources / Path(module).relative_to(SOURCES)
-            original = place.read_text()
-            for line, what, changed in mutants(original):
-                place.write_text(changed)
-                total += 1
-                if noticed(sources, tests):
-                    found += 1
-                else:
-                    print(f"{module}:{line}: {what}", flush=True)
-            place.write_text(original)
-    print(f"{found} of {total} noticed ({100 * found / max(total, 1):.0f} %)")
+        results = judged(chosen, tests or TABLE["tests"], Path(folder))
+    made, noticed = Counter(m.path for m in results), Counter(m.path for m in results if results[m])
+    for path in made:
+        print(f"{path}: {noticed[path]} of {made[path]} noticed")
+    print(
+        f"{noticed.total()} of {made.total()} noticed ({100 * noticed.total() / max(made.total(), 1):.1f} %)"
+    )
 
 
 if __name__ == "__main__":
-    split = sys.argv.index("--")
+    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     main(sys.argv[1:split], sys.argv[split + 1 :])

@@ -5,19 +5,23 @@ import warnings
 
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from tests.support.small_ca import EMAIL, ISSUER, NOW, b64url, rsa_key
 
+from hallmark.core.key_strength import check_strength
 from hallmark.core.oidc.identity import MAX_CLAIM_CHARACTERS, MAX_EMAIL_CHARACTERS, identify, parse_email
 from hallmark.core.oidc.issuers import find_issuer_type
-from hallmark.core.oidc.jwks import MAX_JWKS_BYTES, MAX_KEYS, KeySet, parse_jwks
+from hallmark.core.oidc.jwks import MAX_JWKS_BYTES, MAX_KEYS, MAX_RSA_BITS, MIN_RSA_BITS, KeySet, parse_jwks
 from hallmark.core.oidc.token import (
     MAX_AUDIENCES,
     MAX_CANDIDATE_KEYS,
     MAX_TIME,
     MAX_TOKEN_BYTES,
+    NOT_BEFORE_LEEWAY_SECONDS,
     Claims,
     parse_token,
     verify_token,
@@ -112,6 +116,31 @@ def test_a_token_without_a_key_id_is_checked_with_so_many_keys(others, found):
     assert verify(named, keys_of(*keys, P256)).subject
 
 
+def test_keys_of_another_algorithm_or_type_are_not_tried():
+    keys = [ECKey.import_key(ec.generate_private_key(ec.SECP256R1())) for _ in range(MAX_CANDIDATE_KEYS)]
+    others = [{**key.as_dict(private=False), "alg": "ES384"} for key in keys]
+    others += [ED25519.as_dict(private=False)] * MAX_CANDIDATE_KEYS
+    items = [*others, P256.as_dict(private=False)]
+    raw = jwt.encode({"alg": "ES256"}, CLAIMS, P256, algorithms=["ES256"])
+    assert verify(raw, parse_jwks(json.dumps({"keys": items}).encode())).subject
+
+
+@pytest.mark.parametrize("characters", [4096, 4098])
+def test_a_header_has_members_of_its_issuer_and_up_to_four_kibibytes(characters):
+    header = {"alg": "ES256", "kid": "e1", "x": ""}
+    header["x"] = "x" * (characters * 3 // 4 - len(json.dumps(header, separators=(",", ":"))))
+    assert len(b64url(json.dumps(header, separators=(",", ":")).encode())) == characters
+    message = compact(json.dumps(header, separators=(",", ":")).encode(), json.dumps(CLAIMS).encode(), "")[
+        :-1
+    ]
+    der = P256.private_key.sign(message.encode(), ec.ECDSA(hashes.SHA256()))
+    raw = f"{message}.{b64url(b''.join(n.to_bytes(32, 'big') for n in decode_dss_signature(der)))}"
+    if characters == 4096:
+        assert verify(raw).subject
+    else:
+        refused(raw, "invalid_token_signature")
+
+
 def test_refuses_a_token_without_signature():
     header, claims, _ = make().split(".")
     refused(compact(b'{"alg":"none"}', json.dumps(CLAIMS).encode(), ""), "invalid_token_signature")
@@ -198,12 +227,14 @@ def test_a_token_has_up_to_32_kibibytes():
 
 def test_expiry_has_no_leeway():
     assert "expired" in refused(make(exp=SECONDS), "expired_token")
+    refused(make(exp=NOW.timestamp()), "expired_token")
     assert verify(make(exp=NOW.timestamp() + 0.25)).expires_at > SECONDS
 
 
 def test_not_before_has_five_minutes():
     assert verify(make(nbf=SECONDS + 300)).subject
-    refused(make(nbf=SECONDS + 302), "token_not_yet_valid")
+    assert verify(make(nbf=NOW.timestamp() + NOT_BEFORE_LEEWAY_SECONDS)).subject
+    refused(make(nbf=NOW.timestamp() + NOT_BEFORE_LEEWAY_SECONDS + 0.5), "token_not_yet_valid")
 
 
 @pytest.mark.parametrize("exp", [None, "soon", True, 10**400, -(10**30), [1]])
@@ -229,12 +260,14 @@ def test_refuses_a_token_without_subject(sub):
         compact(b'{"alg":"RS256"}', b"{}"),
         compact(b'{"alg":7}', b'{"iss":"x"}'),
         compact(b'{"alg":"RS256"}', b'{"iss":["x"]}'),
+        compact(b'{"alg":"RS256"}', b'{"iss":""}'),
+        compact(b'{"alg":"RS256"}', b'{"iss":"x"}').replace(".", "\n.", 1),
         compact(b'{"alg":"RS256","crit":["x"]}', b'{"iss":"x"}'),
         compact(b'{"alg":"RS256","b64":false}', b'{"iss":"x"}'),
         compact(b'{"alg":"RS256"}', b"[" * 20000),
         "é.ü.ö",
     ],
-    ids=range(14),
+    ids=range(16),
 )
 def test_refuses_what_is_no_token(raw):
     with pytest.raises(Unauthenticated) as caught:
@@ -252,10 +285,32 @@ def test_a_key_set_leaves_out_what_cannot_verify():
         {"kty": "RSA", "n": "x"},
         {**RSA.as_dict(private=False), "use": "enc"},
         RSA.as_dict(private=True),
+        {**RSA.as_dict(private=False), "key_ops": ["encrypt"]},
         weak,
         P256.as_dict(private=False),
     ]
     assert [key.key_id for key in parse_jwks(json.dumps({"keys": items}).encode()).keys] == ["e1"]
+
+
+def rsa_item(bits: int) -> dict:
+    n = next(n for n in range((1 << (bits - 1)) + 1, 1 << bits, 2) if not_weak(n))
+    return {"kty": "RSA", "e": "AQAB", "n": b64url(n.to_bytes((bits + 7) // 8, "big"))}
+
+
+def not_weak(modulus: int) -> bool:
+    try:
+        check_strength(rsa.RSAPublicNumbers(65537, modulus).public_key())
+    except MalformedInput:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("bits", "read"),
+    [(MIN_RSA_BITS - 1, 0), (MIN_RSA_BITS, 1), (2096, 1), (MAX_RSA_BITS, 1), (MAX_RSA_BITS + 1, 0)],
+)
+def test_rsa_keys_have_bounds(bits, read):
+    assert len(parse_jwks(json.dumps({"keys": [rsa_item(bits)]}).encode()).keys) == read
 
 
 @pytest.mark.parametrize(

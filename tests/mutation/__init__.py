@@ -1,0 +1,1 @@
+"""What `python -m tests.mutants` is made of."""
