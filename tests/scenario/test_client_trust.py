@@ -3,11 +3,16 @@
 import shutil
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from tests.support.tuf_client import serve
 
+from hallmark.client.contexts import Context
 from hallmark.client.http import HttpClient
 from hallmark.client.pinned_roots import fingerprint_of
+from hallmark.client.pinned_roots import pin_root
+from hallmark.client.trust_cache import load_trust, save_trust
+from hallmark.client.trust_update import fresh_trust, update_trust
 from hallmark.client.tuf import fetch_root, fetch_trust
 from hallmark.errors import RemoteError, TrustError
 from hallmark.trustroot.keys import add_key_file, create_key_files
@@ -137,3 +142,75 @@ def test_the_first_root_must_have_the_fingerprint_that_was_pinned(published):
     with pytest.raises(TrustError) as caught:
         fetch_root(url, "0" * 64, http)
     assert caught.value.code == "wrong_root"
+
+
+@pytest.fixture
+def context(published, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = Context(
+        name="work", url=published.url, tuf_url=published.url, root_fingerprint=fingerprint_of(published.root)
+    )
+    pin_root(made, published.root)
+    return made
+
+
+def test_an_update_is_kept(published, context):
+    material = update_trust(context, HttpClient(), published.now)
+    kept = load_trust(context.root_fingerprint)
+    assert (kept.metadata, kept.tuf_url) == (material.metadata, published.url)
+    assert kept.trusted_root == FILES["trusted_root.json"]
+
+
+def test_what_another_repository_said_does_not_bind_this_one(published, context, tmp_path):
+    shutil.copytree(published.folder, tmp_path / "old")
+    published.repository.publish(NEWER, published.now)
+    newer = update_trust(context, HttpClient(), published.now)
+    shutil.rmtree(published.folder)
+    shutil.copytree(tmp_path / "old", published.folder)
+    with pytest.raises(TrustError):
+        update_trust(context, HttpClient(), published.now)
+    elsewhere = msgspec.structs.replace(newer, tuf_url="https://elsewhere.example/tuf")
+    save_trust(context.root_fingerprint, elsewhere)
+    assert update_trust(context, HttpClient(), published.now).trusted_root == FILES["trusted_root.json"]
+
+
+@pytest.mark.parametrize(
+    ("age", "fresh"),
+    [
+        (timedelta(0), True),
+        (timedelta(hours=1) - timedelta(microseconds=1), True),
+        (timedelta(hours=1), False),
+        (-timedelta(microseconds=1), False),
+    ],
+)
+def test_signing_takes_what_was_fetched_within_the_last_hour(published, context, age, fresh):
+    first = fresh_trust(context, HttpClient(), published.now)
+    assert first.trusted_root == FILES["trusted_root.json"]
+    published.repository.publish(NEWER, published.now)
+    found = fresh_trust(context, HttpClient(), published.now + age)
+    assert found.trusted_root == (FILES if fresh else NEWER)["trusted_root.json"]
+
+
+def test_a_server_error_is_told_as_the_service_said_it(published):
+    (published.folder / "timestamp.json").unlink()
+    with pytest.raises(RemoteError) as caught:
+        published.fetch()
+    assert "404" in caught.value.message
+    with pytest.raises(RemoteError):
+        fetch_root(f"{published.url}/none.json", fingerprint_of(published.root), HttpClient())
+
+
+@pytest.mark.parametrize(("more", "fetched"), [(0, True), (1, False)])
+def test_a_file_has_up_to_eight_mebibytes(tmp_path, more, fetched):
+    (tmp_path / "tuf").mkdir()
+    now, keys = datetime.now(UTC), create_key_files(tmp_path / "keys")
+    files = {**FILES, "trusted_root.json": b" " * ((8 << 20) + more)}
+    with serve(tmp_path / "tuf") as url:
+        root = TrustRepository.create(tmp_path / "tuf", files, keys, now).newest_root()
+        if fetched:
+            assert fetch_trust(url, root, HttpClient(), known=None, now=now).trusted_root
+        else:
+            with pytest.raises(TrustError, match="too many") as caught:
+                fetch_trust(url, root, HttpClient(), known=None, now=now)
+            assert caught.value.code == "untrusted_repository"
