@@ -41,15 +41,14 @@ def modules(names: list[str]) -> list[Path]:
 
 def judged(chosen: list[Mutant], tests: list[str], folder: Path) -> dict[Mutant, bool]:
     """Say of every change whether a test noticed it."""
-    inside = [mutant for mutant in chosen if mutant.function]
     outside = [mutant for mutant in chosen if not mutant.function]
     if pid := os.fork():
         os.waitpid(pid, 0)
     else:
-        judging.collected(inside, tests, folder / "results")
+        judging.collected(chosen, tests, folder / "results")
         os._exit(0)
     lines = (folder / "results").read_text().splitlines()
-    results = {inside[place]: noticed for place, noticed in map(msgspec.json.decode, lines)}
+    results = {chosen[place]: noticed for place, noticed in map(msgspec.json.decode, lines)}
     touches = msgspec.json.decode((folder / "touches").read_bytes(), type=judging.Touches)
 
     def judge(mutant: Mutant) -> int:

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
@@ -53,7 +54,8 @@ class Judging:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        touches = _touches(session, self.results.parent)
+        paths = {str(mutant.path.resolve()) for mutant in self.mutants}
+        touches = _touches(session, self.results.parent, paths)
         functions = _functions()
         gc.freeze()
 
@@ -63,7 +65,8 @@ class Judging:
             return int(_first_failure(session, tests) is not None)
 
         with self.results.open("wb") as results:
-            for mutant, status in each_in_a_fork(self.mutants, judge):
+            inside = (mutant for mutant in self.mutants if mutant.function)
+            for mutant, status in each_in_a_fork(inside, judge):
                 results.write(msgspec.json.encode([self.mutants.index(mutant), status != 0]) + b"\n")
                 results.flush()
                 if status == 0:
@@ -84,9 +87,9 @@ def _first_failure(session: pytest.Session, tests: list[int]) -> int | None:
     return None
 
 
-def _touches(session: pytest.Session, folder: Path) -> Touches:
+def _touches(session: pytest.Session, folder: Path, paths: set[str]) -> Touches:
     """Run the tests twice, as they are: once for what they touch, and once for how long they take."""
-    jobs = [(_traced, folder / "traced"), (_timed, folder / "timed")]
+    jobs = [(partial(_traced, paths), folder / "traced"), (_timed, folder / "timed")]
     for _, status in each_in_a_fork(jobs, _of(session), cpu_seconds=CPU_SECONDS_OF_ALL):
         if status:
             raise SystemExit("the tests could not be run on the sources as they are")
@@ -117,12 +120,12 @@ def _timed(session: pytest.Session) -> dict[int, float]:
     return seconds
 
 
-def _traced(session: pytest.Session) -> dict[str, dict[int, list[int]]]:
+def _traced(paths: set[str], session: pytest.Session) -> dict[str, dict[int, list[int]]]:
     touched: dict[str, dict[int, set[int]]] = {}
-    current, inside = 0, str(SOURCES)
+    current = 0
 
     def called(frame: FrameType, _event: str, _argument: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(inside):
+        if frame.f_code.co_filename not in paths:
             return None
         lines = touched.setdefault(frame.f_code.co_filename, {})
 

@@ -268,3 +268,11 @@ def test_leaves_outside_the_tree_have_no_path(index, size):
 def test_sizes_that_cannot_follow_have_no_path(old, new):
     with pytest.raises(InvalidProof):
         consistency_path(old, new)
+
+
+def test_no_node_is_known_of_a_level_that_the_tree_has_not_reached():
+    growth = grown([b"a", b"b", b"c", b"d"])
+    assert [growth.first_node(level) for level in range(5)] == [0, 0, 0, 0, 0]
+    assert Growth(8, (bytes(32),)).first_node(4) == 0
+    assert Growth(8, (bytes(32),)).first_node(3) == 0
+    assert Growth(8, (bytes(32),)).first_node(0) == 8

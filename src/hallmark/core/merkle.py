@@ -44,7 +44,7 @@ def verify_inclusion(leaf: bytes, index: int, tree_size: int, proof: Sequence[by
             raise InvalidProof("the inclusion proof is too long")
         if node & 1 or node == last:
             computed = _sha256(b"\x01" + sibling + computed).digest()
-            while not node & 1 and node:  # levels at which the node has no sibling
+            while not node & 1:  # levels at which the node, the last one and not 0, has no sibling
                 node, last = node >> 1, last >> 1
         else:
             computed = _sha256(b"\x01" + computed + sibling).digest()
@@ -87,7 +87,7 @@ def _verify_growth(old_size: int, old_root: bytes, new_size: int, new_root: byte
             raise InvalidProof("the consistency proof is too long")
         if node & 1 or node == last:
             old, new = node_hash(sibling, old), node_hash(sibling, new)
-            while not node & 1 and node:
+            while not node & 1:
                 node, last = node >> 1, last >> 1
         else:
             new = node_hash(new, sibling)
