@@ -9,8 +9,7 @@ from tests.support.tuf_client import serve
 
 from hallmark.client.contexts import Context
 from hallmark.client.http import HttpClient
-from hallmark.client.pinned_roots import fingerprint_of
-from hallmark.client.pinned_roots import pin_root
+from hallmark.client.pinned_roots import fingerprint_of, pin_root
 from hallmark.client.trust_cache import load_trust, save_trust
 from hallmark.client.trust_update import fresh_trust, update_trust
 from hallmark.client.tuf import fetch_root, fetch_trust
