@@ -66,7 +66,7 @@ def _of_no_consequence(tree: ast.Module) -> Iterator[ast.AST]:
         if isinstance(node, ast.keyword) and node.arg in _OF_NO_CONSEQUENCE:
             yield node.value
         if isinstance(node, ast.JoinedStr | ast.Raise):
-            yield from (item for item in ast.walk(node) if isinstance(item, ast.Constant))
+            yield from (item for item in ast.walk(node) if item is not node)
 
 
 @cache
