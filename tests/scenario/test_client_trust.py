@@ -213,3 +213,11 @@ def test_a_file_has_up_to_eight_mebibytes(tmp_path, more, fetched):
             with pytest.raises(TrustError, match="too many") as caught:
                 fetch_trust(url, root, HttpClient(), known=None, now=now)
             assert caught.value.code == "untrusted_repository"
+
+
+def test_a_folder_for_temporary_files_that_cannot_be_used_is_named(published, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    with pytest.raises(TrustError) as caught:
+        published.fetch()
+    assert caught.value.code == "no_temporary_folder"

@@ -9,7 +9,7 @@ from tuf.api.metadata import Metadata
 
 from hallmark.client.contexts import Context
 from hallmark.client.kept_trust import check_kept, kept_trust, stored_trust
-from hallmark.client.pinned_roots import fingerprint_of, pin_root, root_path
+from hallmark.client.pinned_roots import fingerprint_of, pin_root, pinned_root, root_path
 from hallmark.client.trust_cache import KeptTrust, save_trust
 from hallmark.errors import TrustError
 from hallmark.trustroot.keys import add_key_file, create_key_files
@@ -220,3 +220,10 @@ def test_a_root_that_was_replaced_is_not_believed(ours, foreign, context):
     with pytest.raises(TrustError) as caught:
         kept_trust(context)
     assert caught.value.code == "missing_trust_material"
+
+
+def test_roots_may_be_kept_elsewhere(ours, context, tmp_path):
+    pin_root(context, ours.pinned, tmp_path / "elsewhere")
+    root_path(context).unlink()
+    assert pinned_root(context, tmp_path / "elsewhere") == ours.pinned
+    assert root_path(context, tmp_path / "elsewhere").is_file()

@@ -176,6 +176,7 @@ class World:
         extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
         not_before: datetime = NOW - timedelta(minutes=1),
         not_after: datetime = NOW + timedelta(minutes=9),
+        subject: x509.Name | None = None,
         issuer: str = "issuing",
         issuing_key: str = "p256-ca",
         hash_name: str = "sha256",
@@ -187,7 +188,7 @@ class World:
         """
         builder = (
             x509.CertificateBuilder()
-            .subject_name(x509.Name([]))
+            .subject_name(x509.Name([]) if subject is None else subject)
             .issuer_name(x509_name(issuer))
             .public_key(public or private_key(key).public_key())
             .serial_number(x509.random_serial_number())

@@ -184,9 +184,22 @@ def test_sees_the_one_thing_that_is_wrong(case):
     assert caught.value.code == "lint"
 
 
-def test_sees_another_version():
-    with pytest.raises((InvalidCertificate, x509.InvalidVersion)):
-        lint(certificate(field("version", 0)))
+@pytest.mark.parametrize("version", [1, 3])
+def test_sees_a_version_that_there_is_not(version):
+    with pytest.raises(InvalidCertificate, match="not a valid X509 version"):
+        lint(certificate(field("version", version)))
+
+
+def test_sees_version_1():
+    """It is encoded by saying none."""
+    version = b"\xa0\x03\x02\x01\x02"
+    made = certificate()
+    outer, inner, rest = made[:4], made[4:8], made[8:]
+    assert (outer[:2], inner[:2], rest[:5]) == (b"\x30\x82", b"\x30\x82", version)
+    lengths = [int.from_bytes(header[2:]) - len(version) for header in (outer, inner)]
+    headers = b"".join(b"\x30\x82" + length.to_bytes(2) for length in lengths)
+    with pytest.raises(InvalidCertificate, match="wrong version"):
+        lint(headers + rest[5:])
 
 
 def test_sees_another_lifetime_than_was_asked_for():

@@ -5,6 +5,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.world import EMAIL, HOST, OIDC_ISSUER, artifact, public_key
 
+from hallmark.client import witnessed as witnessed_module
 from hallmark.client.witnessed import WitnessWait
 from hallmark.core.bundle import BUNDLE_V01
 from hallmark.core.checkpoint import parse_checkpoint
@@ -165,3 +166,36 @@ def test_gives_the_first_answer_when_time_is_up_or_another_entry_comes_back(worl
     entry = world.bundle().tlog_entries[0]
     other = msgspec.structs.replace(witnessed_entry(entry, "a", "b"), canonicalized_body=b"other")
     assert WitnessWait(0.3, policy()).wait(_Log(other), entry) == entry
+
+
+class _Clock:
+    """A clock that moves when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now, self.pauses = 1000.0, []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+def test_the_log_is_asked_less_and_less_often_until_time_is_up(world, monkeypatch):
+    clock, entry = _Clock(), world.bundle().tlog_entries[0]
+    monkeypatch.setattr(witnessed_module, "time", clock)
+    log = _Log(entry)
+    assert WitnessWait(4.0).wait(log, entry) == entry
+    assert clock.pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 0.5])
+    assert (clock.now, log.asked) == (1004.0, 7)
+
+
+def test_an_entry_without_a_checkpoint_that_reads_is_not_witnessed(world):
+    entry = witnessed_entry(world.bundle().tlog_entries[0], "a", "b")
+    assert WitnessWait(0).is_witnessed(entry)
+    promised = world.v1_bundle(version=BUNDLE_V01).tlog_entries[0]
+    assert not WitnessWait(0).is_witnessed(msgspec.structs.replace(promised, inclusion_proof=None))
+    for checkpoint in (b"", b"x\n1\nAA==\n\n"):
+        proof = msgspec.structs.replace(entry.inclusion_proof, checkpoint=checkpoint)
+        assert not WitnessWait(0).is_witnessed(msgspec.structs.replace(entry, inclusion_proof=proof))

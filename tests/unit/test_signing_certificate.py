@@ -8,7 +8,12 @@ from tests.support import world as w
 
 from hallmark.core.bundle import BUNDLE_V02
 from hallmark.core.entries.summary import summarise_certificate
-from hallmark.core.x509.certificate import load_certificate, parse_signing_certificate
+from hallmark.core.x509.certificate import (
+    MAX_CERTIFICATE_BYTES,
+    MAX_EXTENSIONS,
+    load_certificate,
+    parse_signing_certificate,
+)
 from hallmark.core.x509.oids import FULCIO_EXTENSIONS, OTHER_NAME_SAN, PRECERTIFICATE_POISON
 from hallmark.errors import HallmarkError, InvalidCertificate, MalformedInput
 from hallmark.policy.identity import unsafe_any_identity
@@ -68,6 +73,7 @@ def test_one_spelling_of_the_issuer_is_enough(name):
         ({"names": []}, "no identity"),
         ({"names_critical": False}, "not critical"),
         ({"names": [x509.DNSName("x.test")]}, "unknown kind"),
+        ({"names": [x509.OtherName(x509.ObjectIdentifier("1.2.3"), b"\x0c\x01a")]}, "unknown kind"),
         ({"names": [x509.RFC822Name("a@b.c"), x509.RFC822Name("d@e.f")]}, "2 identities"),
         ({"claims": {"issuer": "https://a.test", "issuer-v1": "https://b.test"}}, "two OIDC issuers"),
         ({"claims": {"issuer": "https://a.test", "issuer-v1": ""}}, "two OIDC issuers"),
@@ -138,3 +144,40 @@ def test_a_certificate_without_names_is_summarised_without_identity():
 def test_a_certificate_may_name_no_issuer():
     leaf = parse_signing_certificate(w.World().certificate(claims={}))
     assert (leaf.identity.identity, leaf.identity.oidc_issuer) == (w.EMAIL, "")
+
+
+def test_a_leaf_may_say_that_it_is_no_ca():
+    assert parse(extensions=[(x509.BasicConstraints(ca=False, path_length=None), True)]).identity
+
+
+def test_names_beside_a_subject_need_not_be_critical():
+    assert parse(names_critical=False, subject=w.x509_name("alice")).identity.identity == w.EMAIL
+
+
+def with_extensions(count: int, value: bytes = b"\x05\x00") -> bytes:
+    """A leaf with so many extensions more, the last with this value."""
+    arc = [x509.ObjectIdentifier(f"1.2.3.{number}") for number in range(count)]
+    values = [*[b"\x05\x00"] * (count - 1), value]
+    found = [(x509.UnrecognizedExtension(oid, data), False) for oid, data in zip(arc, values, strict=True)]
+    return WORLD.certificate(extensions=found, scts=())
+
+
+def test_a_certificate_has_up_to_64_extensions():
+    own = len(load_certificate(WORLD.certificate(scts=())).extensions)
+    assert parse_signing_certificate(with_extensions(MAX_EXTENSIONS - own))
+    with pytest.raises(MalformedInput, match="more than 64"):
+        parse_signing_certificate(with_extensions(MAX_EXTENSIONS - own + 1))
+
+
+def test_a_certificate_has_up_to_64_kibibytes():
+    """The length of an ECDSA signature differs by some bytes from one certificate to the next."""
+    short = MAX_CERTIFICATE_BYTES - 2000
+    while True:
+        short += MAX_CERTIFICATE_BYTES - len(made := with_extensions(1, bytes(short)))
+        if len(made) == MAX_CERTIFICATE_BYTES:
+            break
+    assert load_certificate(made)
+    while len(made) != MAX_CERTIFICATE_BYTES + 1:
+        made = with_extensions(1, bytes(short + 1))
+    with pytest.raises(MalformedInput, match="too large"):
+        load_certificate(made)

@@ -36,7 +36,7 @@ def lint_certificate(
         certificate = x509.load_der_x509_certificate(der)
         _lint_fields(certificate, authority, public_key)
         _lint_extensions(certificate, authority, principal)
-    except (ValueError, x509.ExtensionNotFound) as error:
+    except (ValueError, x509.ExtensionNotFound, x509.InvalidVersion) as error:
         raise InvalidCertificate(f"the planned certificate does not parse: {error}", code="lint") from None
     times = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
     _expect(times == (not_before, not_before + lifetime), "validity")
