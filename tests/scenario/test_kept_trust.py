@@ -9,7 +9,7 @@ from tuf.api.metadata import Metadata
 
 from hallmark.client.contexts import Context
 from hallmark.client.kept_trust import check_kept, kept_trust, stored_trust
-from hallmark.client.pinned_roots import fingerprint_of, pin_root, pinned_root, root_path
+from hallmark.client.pinned_roots import MAX_ROOT_BYTES, fingerprint_of, pin_root, pinned_root, root_path
 from hallmark.client.trust_cache import KeptTrust, save_trust
 from hallmark.errors import TrustError
 from hallmark.trustroot.keys import add_key_file, create_key_files
@@ -227,3 +227,15 @@ def test_roots_may_be_kept_elsewhere(ours, context, tmp_path):
     root_path(context).unlink()
     assert pinned_root(context, tmp_path / "elsewhere") == ours.pinned
     assert root_path(context, tmp_path / "elsewhere").is_file()
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_root_has_up_to_512000_bytes(context, tmp_path, more):
+    root = bytes(MAX_ROOT_BYTES + more)
+    pinned = msgspec.structs.replace(context, root_fingerprint=fingerprint_of(root))
+    pin_root(pinned, root)
+    if more:
+        with pytest.raises(TrustError, match="more than 512000 bytes"):
+            pinned_root(pinned)
+    else:
+        assert pinned_root(pinned) == root

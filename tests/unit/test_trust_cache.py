@@ -1,9 +1,10 @@
+import hashlib
 import os
 from datetime import UTC, datetime
 
 import pytest
 
-from hallmark.client.trust_cache import KeptTrust, load_trust, save_trust
+from hallmark.client.trust_cache import _MAX_BYTES, KeptTrust, load_trust, save_trust
 
 HEX = "cd" * 32
 MATERIAL = KeptTrust(
@@ -45,3 +46,13 @@ def test_nothing_breaks_where_there_cannot_be_a_folder(tmp_path):
     (tmp_path / "file").touch()
     save_trust(HEX, MATERIAL, tmp_path / "file")
     assert load_trust(HEX, tmp_path / "file") is None
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_what_is_kept_has_up_to_32_mebibytes(tmp_path, more):
+    save_trust(HEX, MATERIAL, tmp_path)
+    (path,) = (tmp_path / "trust").iterdir()
+    content = path.read_bytes()[65:].ljust(_MAX_BYTES - 65 + more)
+    path.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+    assert path.stat().st_size == (32 << 20) + more
+    assert load_trust(HEX, tmp_path) == (None if more else MATERIAL)

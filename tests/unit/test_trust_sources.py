@@ -9,6 +9,7 @@ from tests.support.world import World
 from hallmark.client.contexts import Context, Contexts, save_contexts
 from hallmark.client.instances import note_instance
 from hallmark.client.trust import (
+    _MAX_INSTANCE_BYTES,
     LocalInstance,
     choose_source,
     parse_material,
@@ -90,6 +91,17 @@ def test_a_directory_without_a_whole_instance_is_named(tmp_path, content, code):
     with pytest.raises(ConfigurationError) as caught:
         read_instance_url(tmp_path)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_file_of_an_instance_has_up_to_64_kibibytes(tmp_path, more):
+    data = b'{"base_url":"http://127.0.0.1:8080"}'
+    (tmp_path / "instance.json").write_bytes(data.ljust(_MAX_INSTANCE_BYTES + more))
+    if more:
+        with pytest.raises(ConfigurationError, match="more than 65536 bytes"):
+            read_instance_url(tmp_path)
+    else:
+        assert read_instance_url(tmp_path) == "http://127.0.0.1:8080"
 
 
 READERS = [read_trusted_root, read_trusted_roots, read_signing_config, read_client_trust_config]
