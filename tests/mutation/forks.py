@@ -15,6 +15,9 @@ AT_ONCE = 2
 CPU_SECONDS = 15
 """A change that loops for ever is noticed by this: the judges of one take a few seconds."""
 
+SECONDS = 30
+"""A change that waits for ever is noticed by this."""
+
 MEMORY_BYTES = 8 << 30
 """A change that lets something grow for ever is noticed by this."""
 
@@ -50,6 +53,8 @@ def _alone(folder: str, cpu_seconds: int) -> None:
     os.setsid()
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    if cpu_seconds == CPU_SECONDS:
+        signal.alarm(SECONDS)
     log = os.open(os.path.join(folder, "log"), os.O_CREAT | os.O_WRONLY)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -66,7 +66,7 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _DECODER: Final = msgspec.json.Decoder(_Strict)
 _COLONS: Final = 8
-"""One for each member of a request that `_Strict` reads; a member named twice makes more of them."""
+"""One for each member of a request that `_Strict` reads; one named twice, or a second key, makes more."""
 
 MAX_DSSE_VERIFIERS: Final = 10
 MAX_DSSE_SIGNATURES: Final = 10
@@ -80,15 +80,14 @@ def parse_create_entry(body: bytes) -> EntryRequest:
     """
     try:
         request = _DECODER.decode(body).hashedRekordRequestV002
-        unique = body.count(b":") == _COLONS
         verifier = request.signature.verifier
         certificate, key = verifier.x509Certificate, verifier.publicKey
-        if unique and (certificate is None) is not (key is None):
-            raw = certificate or key
-            if raw is not None and raw.rawBytes and request.digest and request.signature.content:
-                algorithm = parse_key_details(verifier.keyDetails)
-                chosen = Verifier(raw.rawBytes, certificate is not None, algorithm)
-                return _hashedrekord(request.digest, request.signature.content, chosen)
+        raw = certificate or key
+        told = request.digest and request.signature.content
+        if raw is not None and raw.rawBytes and told and body.count(b":") == _COLONS:
+            algorithm = parse_key_details(verifier.keyDetails)
+            chosen = Verifier(raw.rawBytes, certificate is not None, algorithm)
+            return _hashedrekord(request.digest, request.signature.content, chosen)
     except msgspec.ValidationError:
         pass  # another spelling, or a reason that the slower way names
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
