@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 from cryptography import x509
+from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import oid
@@ -21,7 +22,7 @@ from hallmark.core.x509.lint import lint_certificate
 from hallmark.core.x509.oids import PRECERTIFICATE_POISON, SCT_LIST
 from hallmark.core.x509.profile import IssuancePlan, plan_issuance
 from hallmark.core.x509.sct import Sct, leaf_index_extension, merkle_tree_leaf, parse_sct_list
-from hallmark.core.x509.tbs import remove_poison
+from hallmark.core.x509.tbs import POISON_VALUE, Extension, TbsCertificate, encode_tbs, remove_poison
 from hallmark.errors import (
     ConfigurationError,
     InvalidCertificate,
@@ -296,6 +297,21 @@ def test_refuses_a_chain_that_cannot_issue():
         with pytest.raises(ConfigurationError) as caught:
             read_authority(chain)
         assert caught.value.code == "unusable_authority"
+
+
+def test_poison_is_one_critical_null():
+    tbs = asn1.decode_der(TbsCertificate, plan().entry.tbs_certificate)
+    right = Extension(oid=PRECERTIFICATE_POISON, critical=True, value=POISON_VALUE)
+    assert remove_poison(encode_tbs(tbs, [*tbs.extensions, right])) == plan().entry.tbs_certificate
+    for wrong in (
+        [Extension(oid=PRECERTIFICATE_POISON, critical=False, value=POISON_VALUE)],
+        [Extension(oid=PRECERTIFICATE_POISON, critical=True, value=b"\x04\x00")],
+        [right, right],
+        [],
+    ):
+        with pytest.raises(MalformedInput) as caught:
+            remove_poison(encode_tbs(tbs, [*tbs.extensions, *wrong]))
+        assert caught.value.code == "not_a_precertificate"
 
 
 def test_only_a_precertificate_has_poison_to_remove():

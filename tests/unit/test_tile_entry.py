@@ -55,3 +55,13 @@ def test_refuses_a_bundle_of_more_entries_than_allowed():
     assert len(split_tile_leaves(bundle, 3)) == 3
     with pytest.raises(MalformedInput):
         split_tile_leaves(bundle, 2)
+
+
+@pytest.mark.parametrize("entry", [FINAL, PRECERTIFICATE])
+@pytest.mark.parametrize("kind", [2, 256, 65535])
+def test_refuses_an_entry_of_another_type(entry, kind):
+    whole = record(entry)
+    changed = whole[:8] + kind.to_bytes(2) + whole[10:]
+    for read in (parse_tile_entry, split_tile_leaves, merkle_tree_leaf_of):
+        with pytest.raises(MalformedInput, match=f"of type {kind}"):
+            read(changed)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA224, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -306,6 +307,29 @@ def test_trusts_no_certificate_from_the_token(authority):
         verify_timestamp(embedded, MESSAGE, authority.chain)
 
 
+def test_refuses_an_authority_with_a_weak_key(authority):
+    """Everything about it holds: it has signed with an exponent that no signer needs."""
+    for exponent in (65537, 3):
+        key = rsa.generate_private_key(exponent, 2048)
+        chain = (
+            certificate(
+                subject="tsa",
+                issuer="root",
+                key=authority.key,
+                issuing_key=key,
+                ca=False,
+                eku=[TIME_STAMPING],
+            ),
+            certificate(subject="root", issuer="root", key=key, issuing_key=key, ca=True),
+        )
+        if exponent == 65537:
+            assert check_tsa_chain(chain)
+        else:
+            with pytest.raises(MalformedInput) as caught:
+                check_tsa_chain(chain)
+            assert caught.value.code == "weak_key"
+
+
 # The profile of a new authority
 
 
@@ -327,3 +351,10 @@ def test_issues_a_chain_that_verifies(authority):
     for der in chain:
         start = x509.load_der_x509_certificate(der).not_valid_before_utc
         assert start == NOW.replace(microsecond=0) - timedelta(hours=1)
+    leaf, root = map(x509.load_der_x509_certificate, chain)
+    purposes = x509.ExtendedKeyUsage([TIME_STAMPING])
+    for made, expected in (
+        (leaf, [x509.BasicConstraints(False, None), w.key_usage(digital_signature=True), purposes]),
+        (root, [x509.BasicConstraints(True, 0), w.key_usage(key_cert_sign=True, crl_sign=True)]),
+    ):
+        assert [item.value for item in made.extensions if item.critical] == expected
