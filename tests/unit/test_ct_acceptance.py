@@ -3,6 +3,7 @@
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.support import world as w
@@ -166,3 +167,28 @@ def test_refuses_an_authority_signed_with_a_hash_that_the_registry_lacks():
     made = builder.sign(w.private_key("p384-root"), hashes.SHA224()).public_bytes(Encoding.DER)
     with pytest.raises(HallmarkError):
         accepted(made, ROOT)
+
+
+def test_refuses_an_authority_whose_key_the_registry_lacks():
+    """Everything about the chain holds, and its last link is signed with a curve that nobody asked for."""
+    for curve, good in ((ec.SECP256R1(), True), (ec.BrainpoolP256R1(), False)):
+        key = ec.generate_private_key(curve)
+        chain = [
+            made_by(name, issuer, public, signer)
+            for name, issuer, public, signer in (
+                ("issuing", "middle", w.private_key("p256-ca").public_key(), key),
+                ("middle", "root", key.public_key(), w.private_key("p384-root")),
+            )
+        ]
+        if good:
+            assert accepted(*chain) == (*chain, ROOT)
+        else:
+            assert "key is not supported" in refused(*chain)
+
+
+def made_by(name: str, issuer: str, public, signer) -> bytes:
+    names = w.x509_name(issuer), w.x509_name(name)
+    builder = x509.CertificateBuilder(*names, public, 5, w.BEGINNING, w.NOW)
+    for value in (x509.BasicConstraints(ca=True, path_length=None), w.key_usage(key_cert_sign=True)):
+        builder = builder.add_extension(value, critical=True)
+    return builder.sign(signer, hashes.SHA256()).public_bytes(Encoding.DER)

@@ -79,3 +79,15 @@ def test_an_envelope_has_up_to_32_signatures():
     assert len(parse(signatures=most).signatures) == 32
     with pytest.raises(MalformedInput, match="33 signatures"):
         parse(signatures=[*most, {"sig": "AAAA"}])
+
+
+def test_a_null_is_as_good_as_nothing():
+    """Each is refused for what it then lacks, and a key id need not be there."""
+    for field, reason in (("payloadType", "no payload type"), ("signatures", "0 signatures")):
+        with pytest.raises(MalformedInput, match=reason):
+            parse(**{field: None})
+    with pytest.raises(MalformedInput, match="is empty"):
+        parse(signatures=[{"sig": None}])
+    found = parse(signatures=[{"sig": "AAAA", "keyid": None}])
+    assert found.signatures == (EnvelopeSignature(b"\0\0\0"),)
+    assert json.loads(found.to_json())["signatures"] == [{"sig": "AAAA"}]
