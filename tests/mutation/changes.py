@@ -76,8 +76,9 @@ def _words_of_tests() -> frozenset[str]:
 
 
 def _taken_by_tests(node: ast.AST, scope: str) -> bool:
-    """Say whether a number is the value of a bound whose tests name it: they hold at any value."""
-    return isinstance(node, ast.Constant) and scope in _words_of_tests()
+    """Say whether a number is a cache's size, or a bound whose tests name it: they hold at any value."""
+    cache = scope.startswith("_CACHED_")
+    return isinstance(node, ast.Constant) and (cache or scope in _words_of_tests())
 
 
 def _places(tree: ast.Module) -> dict[ast.AST, tuple[frozenset[int], tuple[str, int] | None, str]]:

@@ -11,7 +11,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.support import world as w
 from tests.support.small_ca import der
 
-from hallmark.core.x509.authority import MAX_CHAIN, issuing_certificate, read_authority, root_certificate
+from hallmark.core.x509.authority import (
+    BACKDATING,
+    ISSUING_LIFETIME,
+    MAX_CHAIN,
+    ROOT_LIFETIME,
+    issuing_certificate,
+    read_authority,
+    root_certificate,
+)
 from hallmark.errors import ConfigurationError
 
 CA = x509.BasicConstraints(ca=True, path_length=None)
@@ -130,6 +138,12 @@ def test_an_authority_that_is_made_here_says_what_it_may():
         "authorityKeyIdentifier": False,
         "extendedKeyUsage": False,
     }
+    begin = w.NOW - BACKDATING
+    for certificate, lifetime in ((root, ROOT_LIFETIME), (made, ISSUING_LIFETIME)):
+        assert (certificate.not_valid_before_utc, certificate.not_valid_after_utc) == (
+            begin,
+            begin + lifetime,
+        )
     for certificate, length in ((root, None), (made, 0)):
         found = certificate.extensions
         assert found.get_extension_for_class(x509.BasicConstraints).value == x509.BasicConstraints(

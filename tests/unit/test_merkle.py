@@ -276,3 +276,17 @@ def test_no_node_is_known_of_a_level_that_the_tree_has_not_reached():
     assert Growth(8, (bytes(32),)).first_node(4) == 0
     assert Growth(8, (bytes(32),)).first_node(3) == 0
     assert Growth(8, (bytes(32),)).first_node(0) == 8
+
+
+@pytest.mark.parametrize("base", range(18))
+def test_a_proof_is_that_in_a_subtree_and_the_subtrees_own(base):
+    for size in range(base + 1, base + 20):
+        leaves = [leaf_hash(b"%d" % index) for index in range(size)]
+        growth = grown(leaves, base)
+        proofs, root = growth.proofs(), growth.root()
+        for index in range(base, size):
+            found = proofs.subtree(index)
+            verify_inclusion(found.root, found.index, found.count, found.path, root)
+            inside = proofs.within(index)
+            verify_inclusion(leaves[index], index - found.start, found.width, inside, found.root)
+            assert (*inside, *found.path) == proofs.inclusion_proof(index)

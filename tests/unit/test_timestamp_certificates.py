@@ -34,7 +34,7 @@ from hallmark.core.timestamp import (
     verify_timestamp,
 )
 from hallmark.core.x509.tsa_chain import MAX_CERTIFICATE_BYTES, MAX_CHAIN_LENGTH, check_tsa_chain
-from hallmark.core.x509.tsa_profile import issue_tsa_chain
+from hallmark.core.x509.tsa_profile import LEAF_LIFETIME, ROOT_LIFETIME, issue_tsa_chain
 from hallmark.errors import InvalidCertificate, InvalidTimestamp, MalformedInput
 
 # Refusals: which certificate signed
@@ -352,6 +352,8 @@ def test_issues_a_chain_that_verifies(authority):
         start = x509.load_der_x509_certificate(der).not_valid_before_utc
         assert start == NOW.replace(microsecond=0) - timedelta(hours=1)
     leaf, root = map(x509.load_der_x509_certificate, chain)
+    for made, lifetime in ((leaf, LEAF_LIFETIME), (root, ROOT_LIFETIME)):
+        assert made.not_valid_after_utc - made.not_valid_before_utc == lifetime
     purposes = x509.ExtendedKeyUsage([TIME_STAMPING])
     for made, expected in (
         (leaf, [x509.BasicConstraints(False, None), w.key_usage(digital_signature=True), purposes]),
