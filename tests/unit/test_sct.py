@@ -1,9 +1,12 @@
 """Signed certificate timestamps and the TLS presentation language."""
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from tests.support import world as w
 
 from hallmark.core.encoding.tls import Reader, uint, vector
+from hallmark.core.keys import wrap_public_key
 from hallmark.core.x509.sct import (
     PrecertEntry,
     Sct,
@@ -140,3 +143,17 @@ def test_refuses_an_sct_of_something_else():
 def test_refuses_a_log_key_of_a_kind_that_ct_does_not_know():
     with pytest.raises(InvalidCertificate):
         verify_sct(signed("p256-ct"), X509Entry(b"certificate"), w.public_key("ed25519-log"))
+
+
+@pytest.mark.parametrize(("named", "good"), [(1, True), (3, False), (2, False)])
+def test_an_sct_names_the_algorithm_of_an_rsa_log(named, good):
+    key = rsa.generate_private_key(65537, 2048)
+    entry = X509Entry(b"cert")
+    signature = key.sign(merkle_tree_leaf(1, entry, b""), padding.PKCS1v15(), hashes.SHA256())
+    log_key = wrap_public_key(key.public_key())
+    sct = Sct(log_key.key_id, 1, b"", 4, named, signature)
+    if good:
+        verify_sct(sct, entry, log_key)
+    else:
+        with pytest.raises(InvalidCertificate, match="other algorithms"):
+            verify_sct(sct, entry, log_key)
