@@ -66,12 +66,12 @@ def parse_vkey(text: str) -> VerifierKey:
         raw = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raw = b""
-    if len(text) > MAX_VKEY_CHARS or len(key_id) != 8 or len(raw) < 2:
+    if len(text) > MAX_VKEY_CHARS or not raw:
         raise MalformedInput(f"{text[:80]!r} is no verifier key", code="malformed_vkey")
     key = verifier_key(name, raw[0], raw[1:])
     if key.to_text() != text:
         raise MalformedInput(
-            f"the verifier key of {name!r} has key id {key_id}, but its key has {key.key_id.hex()}",
+            f"the verifier key of {name!r} has key id {key_id[:8]}, but its key has {key.key_id.hex()}",
             code="malformed_vkey",
         )
     return key
