@@ -52,7 +52,7 @@ def parse_checkpoint(text: str) -> Checkpoint:
 
 
 def _parse_size(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 19) or int(text) > MAX_TREE_SIZE:
+    if not (text.isdigit() and len(text) <= 19) or int(text) > MAX_TREE_SIZE:
         raise ValueError(text)
     return int(text)
 
