@@ -14,6 +14,7 @@ _COMPARISONS = {
 }  # fmt: skip
 _NAMES = {"any": "all", "all": "any", "min": "max", "max": "min"}
 _OF_NO_CONSEQUENCE = {"eq", "frozen", "kw_only", "maxsize", "order", "slots", "strict"}
+_EMPTY = {"''", "b''", "0", "()", "[]", "{}"}
 _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -121,8 +122,10 @@ def _changes(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Compare):
         return [f"{ast.unparse(node)[:60]}: comparison {place} turned" for place in range(len(node.ops))]
     if isinstance(node, ast.BoolOp):
+        # dropping the empty value of `found or ""` leaves a None, which the type checker notices
+        values = node.values[:-1] if ast.unparse(node.values[-1]) in _EMPTY else node.values
         whole = [f"{ast.unparse(node)[:60]}: and/or"]
-        return whole + [f"{ast.unparse(node)[:60]}: without {ast.unparse(item)[:40]}" for item in node.values]
+        return whole + [f"{ast.unparse(node)[:60]}: without {ast.unparse(item)[:40]}" for item in values]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         return [f"{ast.unparse(node)[:60]}: not dropped"]
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _NAMES:

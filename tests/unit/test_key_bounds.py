@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.support import world as w
@@ -158,3 +160,15 @@ def test_an_authority_cannot_sign_with_ed25519():
     leaf = builder.sign(key, None).public_bytes(Encoding.DER)
     with pytest.raises(ConfigurationError, match="cannot sign"):
         token_signer((leaf,), lambda _: b"", hash_algorithm=SHA2_256)
+
+
+def test_an_rsa_signature_is_checked():
+    key = w.private_key("rsa-bare")
+    for named, algorithm in ((None, hashes.SHA256()), (SHA2_384, hashes.SHA384())):
+        signature = key.sign(MESSAGE, padding.PKCS1v15(), algorithm)
+        RSA.verify(signature, MESSAGE, hash_algorithm=named)
+        for false, message in ((signature, b"another"), (signature[::-1], MESSAGE)):
+            with pytest.raises(InvalidSignature, match="does not verify"):
+                RSA.verify(false, message, hash_algorithm=named)
+        with pytest.raises(InvalidSignature):
+            RSA.verify(key.sign(MESSAGE, padding.PSS(padding.MGF1(algorithm), 32), algorithm), MESSAGE)

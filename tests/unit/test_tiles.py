@@ -6,6 +6,7 @@ import pytest
 
 from hallmark.core.tiles import (
     MAX_ENTRY_BYTES,
+    TILE_WIDTH,
     TileId,
     TileNodes,
     bundle_record,
@@ -133,3 +134,25 @@ def test_gives_the_complete_nodes_above_a_tile_and_no_others(width):
 def test_a_tile_of_broken_length_has_no_nodes():
     with pytest.raises(MalformedInput):
         TileNodes(b"a" * 65).node(1, 0)
+
+
+def test_a_path_names_tiles_up_to_the_last_of_any_tree():
+    last = TileId(None, 2**55 - 1, TILE_WIDTH)
+    assert parse_tile_path(last.path()) == last
+    with pytest.raises(MalformedInput, match="names no tile"):
+        parse_tile_path(TileId(None, 2**55, TILE_WIDTH).path())
+
+
+def test_a_path_has_up_to_64_characters():
+    path = "0/" + "x001/" * 11 + "1234567"
+    assert len(path) == 64
+    with pytest.raises(MalformedInput, match="names no tile"):
+        parse_tile_path(path)
+    with pytest.raises(MalformedInput, match="too long"):
+        parse_tile_path(path + "8")
+
+
+@pytest.mark.parametrize("level", ["\u0660", "\u00b2", "-1", "+1", "00", "64"])
+def test_a_level_is_spelled_in_one_way(level):
+    with pytest.raises(MalformedInput):
+        parse_tile_path(f"{level}/000")

@@ -6,7 +6,13 @@ import msgspec
 import pytest
 from tests.support import world as w
 
-from hallmark.core.transparency_log_entry import TransparencyLogEntry, parse_transparency_log_entry
+from hallmark.core.note import MAX_NOTE_BYTES
+from hallmark.core.transparency_log_entry import (
+    MAX_PROOF_HASHES,
+    InclusionProof,
+    TransparencyLogEntry,
+    parse_transparency_log_entry,
+)
 from hallmark.errors import MalformedInput
 
 ENTRY = w.World().bundle().tlog_entries[0]
@@ -48,3 +54,23 @@ def test_construction_checks_what_parsing_checks():
     for change in ({"log_id": b""}, {"log_index": -1}, {"canonicalized_body": b""}, {"version": ""}):
         with pytest.raises(MalformedInput):
             TransparencyLogEntry(**{**fields, **change})
+
+
+PROOF = msgspec.structs.asdict(ENTRY.inclusion_proof)
+
+
+@pytest.mark.parametrize(
+    ("field", "most", "beyond"),
+    [
+        ("hashes", (bytes(32),) * MAX_PROOF_HASHES, (bytes(32),) * (MAX_PROOF_HASHES + 1)),
+        ("hashes", (bytes(32), bytes(32)), (bytes(32), bytes(31))),
+        ("root_hash", bytes(32), bytes(33)),
+        ("checkpoint", bytes(MAX_NOTE_BYTES), bytes(MAX_NOTE_BYTES + 1)),
+        ("log_index", 0, -1),
+        ("tree_size", 0, -1),
+    ],
+)
+def test_a_proof_has_bounds(field, most, beyond):
+    assert InclusionProof(**{**PROOF, field: most})
+    with pytest.raises(MalformedInput):
+        InclusionProof(**{**PROOF, field: beyond})

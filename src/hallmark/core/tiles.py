@@ -64,7 +64,7 @@ def parse_tile_path(path: str, entries: str = "entries") -> TileId:
 def _parse_level(text: str, entries: str) -> int | None:
     if text == entries:
         return None
-    if not (text.isascii() and text.isdigit()) or int(text) > MAX_TILE_LEVEL:
+    if not text.isdecimal() or int(text) > MAX_TILE_LEVEL:
         raise MalformedInput("the path names no tile level")
     return int(text)
 
@@ -138,7 +138,7 @@ def parse_entry_bundle(data: bytes) -> list[bytes]:
     while offset < len(data):
         start = offset + 2
         offset = start + int.from_bytes(data[offset:start], "big")
-        if start > len(data) or offset > len(data) or len(entries) == TILE_WIDTH:
+        if offset > len(data) or len(entries) == TILE_WIDTH:
             raise MalformedInput("the entry bundle is malformed")
         entries.append(data[start:offset])
     return entries
