@@ -7,6 +7,7 @@ import pytest
 from tests.support import world as w
 
 from hallmark.core.signing_config import (
+    _MAX_URL,
     ALL,
     ANY,
     UNDEFINED,
@@ -18,7 +19,7 @@ from hallmark.core.signing_config import (
     parse_signing_config,
     select,
 )
-from hallmark.core.trusted_root import Validity
+from hallmark.core.trusted_root import MAX_INSTANCES, Validity
 from hallmark.errors import MalformedInput, TrustError
 
 HOUR = timedelta(hours=1)
@@ -148,3 +149,16 @@ def test_refuses_to_select_nothing(services, selector):
     with pytest.raises(TrustError) as caught:
         select(services, {1, 2}, selector, w.NOW)
     assert caught.value.code == "no_service"
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_signing_config_has_bounds(more):
+    found = json.loads(CONFIG.to_json())
+    (ca,) = found["caUrls"]
+    for services in ([ca] * (MAX_INSTANCES + more), [{**ca, "url": "http://x/".ljust(_MAX_URL + more, "x")}]):
+        data = json.dumps({**found, "caUrls": services}).encode()
+        if more:
+            with pytest.raises(MalformedInput):
+                parse_signing_config(data)
+        else:
+            assert len(parse_signing_config(data).ca_urls) == len(services)

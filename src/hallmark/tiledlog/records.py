@@ -37,7 +37,7 @@ def _split_prefixed(data: bytes, limit: int | None = None) -> list[bytes]:
         if len(records) == limit:
             raise MalformedInput(f"the entry bundle has more than {limit} entries")
         end = start + 2 + int.from_bytes(data[start : start + 2], "big")
-        if end > total or start + 2 > total:
+        if end > total:
             raise MalformedInput("the entry bundle ends early")
         records.append(data[start:end])
         start = end
