@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from securesystemslib.signer import SSlibKey
 from tests.support.tuf_client import serve
+from tuf.api.metadata import Metadata
 
 from hallmark.client.contexts import Context
 from hallmark.client.http import HttpClient
@@ -14,7 +16,7 @@ from hallmark.client.trust_cache import load_trust, save_trust
 from hallmark.client.trust_update import fresh_trust, update_trust
 from hallmark.client.tuf import fetch_root, fetch_trust
 from hallmark.errors import RemoteError, TrustError
-from hallmark.trustroot.keys import add_key_file, create_key_files
+from hallmark.trustroot.keys import add_key_file, create_key_files, load_key_files
 from hallmark.trustroot.repository import TrustRepository
 
 FILES = {"trusted_root.json": b"{}", "signing_config.v0.2.json": b"{}"}
@@ -221,3 +223,24 @@ def test_a_folder_for_temporary_files_that_cannot_be_used_is_named(published, tm
     with pytest.raises(TrustError) as caught:
         published.fetch()
     assert caught.value.code == "no_temporary_folder"
+
+
+@pytest.mark.parametrize(("public", "good"), [("5e" * 32, True), ("01" + "00" * 31, False)])
+@pytest.mark.parametrize("newer", [False, True])
+def test_a_root_with_a_key_that_nobody_holds_is_not_followed(published, newer, public, good):
+    """Pinned or published later, it lists the key beside those that sign; everything else holds."""
+    name = "2.root.json" if newer else "1.root.json"
+    root = Metadata.from_bytes(published.root)
+    root.signed.version = 2 if newer else 1
+    root.signed.add_key(SSlibKey("ab" * 32, "ed25519", "ed25519", {"public": public}), "timestamp")
+    root.signatures.clear()
+    root.sign(load_key_files(published.folder.parent / "keys").newest("root"))
+    (published.folder / name).write_bytes(root.to_bytes())
+    if not newer:
+        published.root = root.to_bytes()
+    if good:
+        assert published.fetch().trusted_root
+    else:
+        with pytest.raises(TrustError) as caught:
+            published.fetch()
+        assert caught.value.code == "weak_key"

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from securesystemslib.signer import SSlibKey
 from tuf.api.metadata import Metadata
 
 from hallmark.client.contexts import Context
@@ -239,3 +240,21 @@ def test_a_root_has_up_to_512000_bytes(context, tmp_path, more):
             pinned_root(pinned)
     else:
         assert pinned_root(pinned) == root
+
+
+def test_a_newer_root_with_a_key_that_nobody_holds_is_refused(ours):
+    """It lists the key beside those that sign; everything else holds."""
+    for public, good in (("5e" * 32, True), ("01" + "00" * 31, False)):
+        key = SSlibKey("ab" * 32, "ed25519", "ed25519", {"public": public})
+        kept = ours.signed_anew(
+            ours.kept(),
+            "2.root.json",
+            lambda signed, key=key: signed.add_key(key, "timestamp"),
+            *ours.keys.by_role["root"],
+        )
+        if good:
+            assert check_kept(kept, ours.pinned)
+        else:
+            with pytest.raises(TrustError) as caught:
+                check_kept(kept, ours.pinned)
+            assert caught.value.code == "weak_key"
