@@ -244,3 +244,11 @@ def test_a_root_with_a_key_that_nobody_holds_is_not_followed(published, newer, p
         with pytest.raises(TrustError) as caught:
             published.fetch()
         assert caught.value.code == "weak_key"
+
+
+def test_nothing_is_asked_for_below_a_root_with_a_key_that_nobody_holds(published):
+    root = Metadata.from_bytes(published.root)
+    root.signed.add_key(SSlibKey("ab" * 32, "ed25519", "ed25519", {"public": "01" + "00" * 31}), "timestamp")
+    with pytest.raises(TrustError) as caught:
+        fetch_trust("http://127.0.0.1:9", root.to_bytes(), HttpClient(), known=None, now=published.now)
+    assert caught.value.code == "weak_key"

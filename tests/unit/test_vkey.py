@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.cosignature import cosign, cosigner_vkey, verify_cosignature
+from hallmark.core.note import NoteSignature
 from hallmark.core.vkey import (
     ECDSA,
     ED25519,
@@ -59,8 +60,9 @@ def test_a_key_is_read_as_it_is_printed(kind, material):
     ],
 )
 def test_a_type_has_its_kinds_of_keys(kind, material):
-    with pytest.raises(MalformedInput):
+    with pytest.raises(MalformedInput) as caught:
         verifier_key("log.example", kind, MATERIAL[material])
+    assert caught.value.code != "unsupported_vkey"
 
 
 @pytest.mark.parametrize("kind", [0, 3, 7, 255])
@@ -121,6 +123,19 @@ def test_only_the_named_key_cosigns():
         with pytest.raises(InvalidSignature) as caught:
             verify_cosignature(line, stated, wrong)
         assert caught.value.code == "unsigned_note"
+
+
+def test_a_cosignature_has_its_length_and_is_of_a_key_that_cosigns():
+    key = ed25519.Ed25519PrivateKey.generate()
+    vkey = cosigner_vkey("w.example", key)
+    stated = Checkpoint("log.example", 5, bytes(32))
+    line = cosign(stated, vkey, key, 7)
+    for signature in (line.signature[:-1], line.signature + b"x"):
+        with pytest.raises(InvalidSignature, match=f"has {len(signature)} bytes"):
+            verify_cosignature(NoteSignature(line.name, line.key_id, signature), stated, vkey)
+    plain = verifier_key("w.example", ED25519, vkey.material)
+    with pytest.raises(InvalidSignature, match="is not by"):
+        verify_cosignature(NoteSignature(plain.name, plain.key_id, line.signature), stated, plain)
 
 
 def test_a_key_that_is_not_base64_is_refused():
