@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.keys import wrap_public_key
 from hallmark.core.note import Note, NoteSignature
-from hallmark.core.x509.sth import sth_note_signature, verify_sth_note
+from hallmark.core.x509.sth import sth_note_signature, tree_head_signature_input, verify_sth_note
 from hallmark.errors import InvalidSignature, MalformedInput
 
 ORIGIN = "log.example/ct"
@@ -51,3 +51,9 @@ def test_a_signature_names_its_algorithm(algorithm):
 def test_the_time_is_signed():
     with pytest.raises(InvalidSignature):
         verify(changed(lambda signature: (1001).to_bytes(8) + signature[8:]))
+
+
+def test_what_is_signed_are_the_bytes_of_the_rfc():
+    """RFC 6962 section 3.5: version, type, time, size, root hash."""
+    expected = b"\x00\x01" + (1000).to_bytes(8) + (5).to_bytes(8) + bytes(32)
+    assert tree_head_signature_input(5, bytes(32), 1000) == expected
