@@ -126,6 +126,13 @@ def test_one_verifier_may_have_made_several_signatures():
     assert (operations, len(entry.signatures)) == (2, 2)
 
 
+def test_a_verifier_that_signed_nothing_is_refused_though_every_signature_verifies():
+    made = request([P256] * 2)
+    message = parse_create_entry(json.dumps(made).encode()).envelope.pae()
+    made[DSSE]["envelope"]["signatures"][1]["sig"] = b64(sign(P256, message, 0))
+    assert count(made)[1] == "unused_verifier"
+
+
 def test_verifiers_with_large_exponents_are_refused_before_any_signature_is_checked():
     kind = "PKIX_RSA_PKCS1V15_2048_SHA256"
     made = request([kind] * 10)
