@@ -91,6 +91,7 @@ def foreign_files(world):
         "unlogged": MESSAGE,
         "unlogged.sigstore.json": unlogged.to_json(),
         "roots.jsonl": elsewhere.to_json() + b"\n" + without_logs.to_json() + b"\n",
+        "newer-root.json": world.root.to_json().replace(b"{", b'{"laterField":[],', 1),
         "statement.json": json.dumps(a_statement()).encode(),
     }
 

@@ -224,3 +224,30 @@ def test_a_refusal_says_whose_fault_it_is():
 def test_text_of_strangers_is_made_fit_for_a_terminal():
     assert one_line("a\x1b]0;b\x07\r\nc\u202e") == "a ]0;b c"
     assert len(one_line("x" * 1000)) == 300
+
+
+def test_headers_that_drip_do_not_outlast_the_deadline():
+    """A byte now and then keeps every single read within its timeout."""
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                while not ended.wait(0.05):
+                    try:
+                        connection.sendall(b"X")
+                    except OSError:
+                        return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            http = HttpClient(timeout_seconds=30, deadline_seconds=0.5)
+            with pytest.raises(RemoteError):
+                get(f"http://127.0.0.1:{listener.getsockname()[1]}/", http)
+        finally:
+            ended.set()
+            thread.join()

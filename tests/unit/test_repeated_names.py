@@ -11,7 +11,7 @@ from tests.support.small_ca import EMAIL, SmallCa, b64url, key_request
 
 from hallmark.core.bundle import parse_bundle
 from hallmark.core.dsse import parse_envelope
-from hallmark.core.encoding.json_document import RepeatedName, check_names, load_unique
+from hallmark.core.encoding.json_document import RepeatedName, _unique, check_names, load_unique
 from hallmark.core.entries.dsse import parse_dsse_v001, parse_dsse_v002
 from hallmark.core.entries.hashedrekord import parse_hashedrekord_v001, parse_hashedrekord_v002
 from hallmark.core.entries.intoto import parse_intoto_v002
@@ -152,3 +152,21 @@ def test_the_authority_refuses_a_request_that_names_a_member_twice(tmp_path):
             assert answer.status == 400
     finally:
         small.close()
+
+
+def test_the_last_of_many_names_is_found_in_one_pass():
+    """Each name is looked at once: twenty thousand names must not cost four hundred million comparisons."""
+    looked = 0
+
+    class Name(str):
+        def __eq__(self, other: object) -> bool:
+            nonlocal looked
+            looked += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    members = [(Name(number), 1) for number in range(20_000)] + [(Name("19999"), 1)]
+    with pytest.raises(RepeatedName):
+        _unique(members)
+    assert looked < 100

@@ -73,7 +73,7 @@ def _sigstore_python(facts: _Facts) -> list[str]:
         "# once: trust the instance",
         shlex.join([*instance, "trust-instance", facts.root_file]),
         "# then",
-        shlex.join([*instance, "sign", "FILE"]),
+        shlex.join([*instance, "sign", "--overwrite", "FILE"]),
         shlex.join([*instance, *verify, "FILE"]),
     ]
     if facts.trust_file:

@@ -7,10 +7,13 @@ from typing import Any
 
 import click
 
+from hallmark.cli.inspect_trust import describe_trust
 from hallmark.cli.options import PATH, json_option
 from hallmark.cli.output import Output
+from hallmark.client.files import read_file
 from hallmark.client.signature_files import SUFFIX, Signatures, read_signatures
-from hallmark.core.bundle import Bundle
+from hallmark.client.streams import descriptor_of
+from hallmark.core.bundle import MAX_BUNDLE_BYTES, Bundle
 from hallmark.core.checkpoint import parse_checkpoint
 from hallmark.core.dsse import IN_TOTO_PAYLOAD_TYPE, Envelope
 from hallmark.core.encoding.json_document import decode_value
@@ -29,16 +32,21 @@ from hallmark.errors import HallmarkError, MalformedInput
 @click.argument("bundle", type=PATH, metavar="BUNDLE")
 @json_option
 def command(*, bundle: Path, as_json: bool) -> None:
-    """Show everything in a bundle, or in another file with signatures, decoded.
+    """Show everything in a bundle, another file with signatures, or a trust document, decoded.
 
     Nothing of it is verified: hallmark verify does that.
     """
     output = Output(as_json=as_json)
-    facts = _describe(_read(bundle))
+    facts = describe_trust(_peek(bundle)) or _describe(_read(bundle))
     for line in _lines(facts):
         output.line(line)
     output.note("nothing of this has been verified; hallmark verify does that")
     output.finish(file=str(bundle), **facts)
+
+
+def _peek(path: Path) -> bytes:
+    """Read a file that may be a trust document; a stream, which can be read once, is taken for a bundle."""
+    return b"" if descriptor_of(path) is not None else read_file(path, max_bytes=MAX_BUNDLE_BYTES)
 
 
 def _read(path: Path) -> Signatures:
@@ -46,7 +54,7 @@ def _read(path: Path) -> Signatures:
         return read_signatures(path)
     except MalformedInput as error:
         beside = path.with_name(path.name + SUFFIX)
-        hint = f"did you mean {beside}?" if beside.exists() else error.hint
+        hint = f"did you mean {beside}?" if beside.exists() else "name a file that holds a signature"
         raise MalformedInput(error.message, code=error.code, hint=hint) from None
 
 

@@ -9,7 +9,6 @@ from hallmark.cli.options import PATH, json_option
 from hallmark.cli.output import Output
 from hallmark.cli.progress import Progress
 from hallmark.client.files import refuse_existing
-from hallmark.errors import ConfigurationError
 from hallmark.wiring.log_sides import read_keys
 
 
@@ -40,16 +39,8 @@ def command(
 
     The log is verified on the way; where it does not hold, nothing is written.
     """
-    try:
-        from hallmark.wiring.exporting import export_log
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "pyarrow":
-            raise
-        raise ConfigurationError(
-            "hallmark log export needs pyarrow, which is not installed",
-            code="missing_library",
-            hint="install hallmark-sigstore[export]",
-        ) from None
+    from hallmark.wiring.exporting import export_log
+
     printed = Output(as_json=as_json)
     refuse_existing(output, overwrite=overwrite)
     progress = Progress(str(place), quiet=as_json)

@@ -142,9 +142,10 @@ def _run(given: list[str]) -> int:
 def _open_streams() -> None:
     """Keep what is printed out of files: a closed descriptor would be given to the next one that is opened.
 
-    Writing to a closed standard output fails as it would have, since the result reaches nobody.
+    Writing to a closed standard output fails as it would have, since the result reaches nobody, and so does
+    reading from a closed input: it is not an empty one, and nobody means to sign nothing.
     """
-    for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+    for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:

@@ -118,7 +118,18 @@ def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object; everything in it is printable ASCII."""
     import json
 
-    click.echo(json.dumps(value))
+    click.echo(json.dumps(_without_surrogates(value)))
+
+
+def _without_surrogates(value: Any) -> Any:
+    """A byte of a file's name that is not UTF-8 is a lone surrogate in Python, and nothing in JSON."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {name: _without_surrogates(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_surrogates(item) for item in value]
+    return value
 
 
 def _label(kind: str) -> str:

@@ -24,7 +24,7 @@ from hallmark.client.files import read_file
 from hallmark.client.http import HttpClient
 from hallmark.client.outputs import Outputs
 from hallmark.client.signing import Signed, Signer, logged_error
-from hallmark.client.streams import digest_input
+from hallmark.client.streams import descriptor_of, digest_input
 from hallmark.client.witnessed import WitnessWait
 from hallmark.core.bundle import MAX_BUNDLE_BYTES, parse_bundle
 from hallmark.core.signing_config import ClientTrustConfig
@@ -37,6 +37,8 @@ _USUAL_WAIT_SECONDS: Final = 10.0
 _MAX_WAIT_SECONDS: Final = 600.0
 _END_SECONDS: Final = 5.0  # after Ctrl-C, for the few signatures that are already under way
 _LOOK_SECONDS: Final = 0.2
+
+_LOGIN_CODES: Final = frozenset({"no_identity_token", "malformed_token", "no_service"})
 
 
 class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +57,8 @@ class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
     def fails_for_all(self) -> bool:
         """Whether the next file would meet the same error: a login, a service."""
         of_one = ConfigurationError | ProofPending | UnexpectedFault | None
+        if self.error is not None and self.error.code in _LOGIN_CODES:
+            return True
         return not self.kept and not isinstance(self.error, of_one)
 
 
@@ -117,6 +121,7 @@ def command(
         )
     jobs = find_jobs(files, bundle, recursive=recursive)
     output = _output(jobs, as_json=as_json)
+    _check_inputs(jobs, identity_token)
     check_jobs(jobs, overwrite=overwrite, skip_signed=skip_signed)
     trust = trust_to_sign(TrustOptions(instance=instance, trust_config=trust_config))
     http = HttpClient()
@@ -140,6 +145,17 @@ def command(
     with signer, hashing_progress(quiet=as_json or len(jobs) > 1) as run.watch:
         run.sign_all(sign)
     run.finish()
+
+
+def _check_inputs(jobs: list[Job], identity_token: str | None) -> None:
+    """What reads a stream second finds it empty, and would sign that."""
+    token = descriptor_of(Path(identity_token)) if identity_token else None
+    if token is not None and any(descriptor_of(job.path) == token for job in jobs):
+        raise ConfigurationError(
+            "the token and what is to be signed cannot both come from one stream",
+            code="usage",
+            hint="name a file for one of them",
+        )
 
 
 def _output(jobs: list[Job], *, as_json: bool) -> Output:

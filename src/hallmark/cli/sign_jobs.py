@@ -8,7 +8,7 @@ import msgspec
 
 from hallmark.client.files import TEMPORARY_PREFIX, refuse_existing
 from hallmark.client.outputs import Outputs, check_name
-from hallmark.client.signature_files import SUFFIX, SUFFIXES, without_signatures
+from hallmark.client.signature_files import OWN_SUFFIXES, SUFFIX, without_signatures
 from hallmark.client.streams import STANDARD_OUTPUT, descriptor_of
 from hallmark.core.bundle import BUNDLE_V03
 from hallmark.errors import ConfigurationError
@@ -79,7 +79,7 @@ def _expand(path: Path, *, recursive: bool) -> list[Path]:
         )
     found = (item for item in path.rglob("*") if item.is_file() and not item.is_symlink())
     found = (item for item in found if not item.name.startswith(TEMPORARY_PREFIX))
-    return sorted(item for item in found if not item.name.endswith(SUFFIXES))
+    return sorted(item for item in found if not item.name.endswith(OWN_SUFFIXES))
 
 
 def _check_job(job: Job, *, overwrite: bool, skip_signed: bool) -> None:
@@ -92,11 +92,22 @@ def _check_job(job: Job, *, overwrite: bool, skip_signed: bool) -> None:
             f"there is no folder {job.bundle.parent}", code="file_not_found", hint="make it first"
         )
     check_name(job.bundle)
-    refuse_existing(job.bundle, overwrite=overwrite or skip_signed)
+    _refuse_signed(job, overwrite=overwrite or skip_signed)
     if overwrite and job.bundle.exists() and not _is_bundle(job.bundle):
         raise ConfigurationError(
             f"{job.bundle} is no bundle, so it is not replaced", code="not_a_bundle", hint="move it away"
         )
+
+
+def _refuse_signed(job: Job, *, overwrite: bool) -> None:
+    try:
+        refuse_existing(job.bundle, overwrite=overwrite)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            error.message,
+            code=error.code,
+            hint="pass --skip-signed to leave files with a good bundle, or --overwrite to replace it",
+        ) from None
 
 
 def _is_bundle(path: Path) -> bool:

@@ -12,10 +12,11 @@ from hallmark.cli.output import Output
 from hallmark.client.files import read_file
 from hallmark.client.http import HttpClient, refused
 from hallmark.client.identity_token import IdentityToken, parse_identity_token
+from hallmark.client.instances import find_instance
 from hallmark.client.trust import LocalInstance, choose_source, read_instance_url
 from hallmark.core.encoding.protojson import format_timestamp
 from hallmark.core.oidc.identity import parse_email
-from hallmark.errors import ConfigurationError, RemoteError
+from hallmark.errors import ConfigurationError, MalformedInput, RemoteError
 
 SERVICE: Final = "the development identity provider"
 _GRANT: Final = "urn:hallmark:dev-token"
@@ -37,18 +38,31 @@ def command(email: str, data: Path | None, instance: str, as_json: bool) -> None
     Only the development issuer of an instance on this machine gives one, to whoever may read its directory.
     """
     output = Output(as_json=as_json)
-    parse_email(email)
+    _check_email(email)
     token = _fetch_token(email, data or _directory(instance))
     output.value(token.raw)
     output.finish(token=token.raw, email=email, expires=format_timestamp(token.expires))
 
 
+def _check_email(email: str) -> None:
+    try:
+        parse_email(email)
+    except MalformedInput as error:
+        raise ConfigurationError(
+            error.message, code="malformed_email", hint="write --email as NAME@DOMAIN"
+        ) from None
+
+
 def _directory(instance: str) -> Path:
-    source = choose_source(instance) if instance else None
+    source = choose_source(instance)
     if isinstance(source, LocalInstance):
         return source.directory
+    directory = find_instance(source.url) if source is not None else None
+    if directory is not None:
+        return directory
+    name = instance or (source.name if source is not None else "")
     raise ConfigurationError(
-        f"the directory of {instance} is not known here" if instance else "no instance is named",
+        f"the directory of {name} is not known here" if name else "no instance is named",
         code="no_instance",
         hint="pass --data DIR, the directory that hallmark up was given",
     )

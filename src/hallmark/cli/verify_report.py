@@ -98,7 +98,8 @@ def _bundle_name(outcome: Outcome) -> str:
 def _pinned_command(outcome: Outcome, verified: Verified, against: Sequence[str]) -> str:
     """The very same command, with the signer that was found pinned."""
     item = outcome.item
-    words = ["hallmark", "verify", item.name, "--identity", verified.identity]
+    name = f"./{item.name}" if item.name.startswith("-") else item.name  # or it would read as an option
+    words = ["hallmark", "verify", name, "--identity", verified.identity]
     words += ["--issuer", verified.oidc_issuer] if verified.oidc_issuer else ["--no-issuer"]
     words += ["--bundle", str(item.bundle)] if item.bundle is not None else []
     return shlex.join([*words, *against])

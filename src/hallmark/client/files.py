@@ -22,6 +22,7 @@ _CODES: Final = {
     errno.EROFS: ("permission_denied", "choose a folder that can be written"),
     errno.ENOSPC: ("disk_full", "free some space and run the command again"),
     errno.EDQUOT: ("disk_full", "free some space and run the command again"),
+    errno.EBADF: ("input_closed", "pipe the data in, or name a file"),
     errno.ENAMETOOLONG: ("name_too_long", "choose a shorter name"),
 }
 

@@ -28,6 +28,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from hallmark.client.bounded_connections import bounded_pools
 from hallmark.client.proxies import find_proxy
 from hallmark.errors import ConfigurationError, RemoteError
 
@@ -168,6 +169,11 @@ class HttpClient:
             return self._pools[proxy]
 
     def _new_pool(self, proxy: str | None) -> urllib3.PoolManager:
+        pool = self._open_pool(proxy)
+        pool.pool_classes_by_scheme = bounded_pools(self._deadline_seconds)
+        return pool
+
+    def _open_pool(self, proxy: str | None) -> urllib3.PoolManager:
         if proxy is None:
             return urllib3.PoolManager(maxsize=_CONNECTIONS, timeout=self._timeout)
         who = urlsplit(proxy)
@@ -267,8 +273,8 @@ def _unreachable(service: str, url: str, fault: BaseException) -> RemoteError:
 _FAULTS: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, str], ...]] = (
     (
         ProxyError,
-        "the proxy does not let it through",
-        "see the environment variables https_proxy and no_proxy",
+        "the proxy of the environment cannot be reached, or does not let it through",
+        "see the environment variables https_proxy, http_proxy and no_proxy",
     ),
     (NameResolutionError, "the host name is not known", "check the address and your network"),
     (NewConnectionError, "nothing answers there", "is the service running, and is the address right?"),

@@ -62,6 +62,12 @@ class IdentityToken(msgspec.Struct, frozen=True, kw_only=True):
 def parse_identity_token(raw: str) -> IdentityToken:
     """Read a JWT without verifying it; raises `MalformedInput`, never with the token in the text."""
     text = raw.strip()
+    if not text:
+        raise MalformedInput(
+            "the identity token is empty",
+            code="malformed_token",
+            hint="get one: an empty file is what a command that failed leaves behind",
+        )
     # Anything else could not stand in a header, and the error about that would print the token.
     if len(text) > _MAX_CHARACTERS or not _JWT.fullmatch(text):
         raise MalformedInput(

@@ -14,10 +14,10 @@ from hallmark.core.signature_file import FoundBundle, SignatureFile, parse_signa
 from hallmark.errors import MalformedInput, SignatureNotFound
 
 SUFFIX: Final = ".sigstore.json"
+OWN_SUFFIXES: Final = (SUFFIX, ".sigstore", ".sigstore.jsonl")
+"""Endings of files that hold nothing but Sigstore bundles."""
 SUFFIXES: Final = (
-    SUFFIX,
-    ".sigstore",
-    ".sigstore.jsonl",
+    *OWN_SUFFIXES,
     ".bundle",  # cosign's documentation
     ".publish.attestation",  # PEP 740
     ".provenance",

@@ -11,7 +11,14 @@ from typing import Final
 import msgspec
 
 from hallmark.core.encoding.json_document import check_media_type
-from hallmark.core.encoding.message import Enum, Int, Message, TimeRange, decode_message
+from hallmark.core.encoding.message import (
+    Enum,
+    Int,
+    Message,
+    TimeRange,
+    decode_message,
+    unknown_fields,
+)
 from hallmark.core.encoding.protojson import parse_enum, parse_int32
 from hallmark.core.trusted_root import (
     MAX_INSTANCES,
@@ -173,6 +180,17 @@ def parse_client_trust_config(data: bytes) -> ClientTrustConfig:
     return ClientTrustConfig(
         trusted_root_from_message(found.trusted_root), _from_message(found.signing_config)
     )
+
+
+def unknown_signing_config_fields(data: bytes) -> tuple[str, ...]:
+    """Name the fields of a signing config's JSON that are skipped; raises `MalformedInput`."""
+    return unknown_fields(_SigningConfig, data, what="the signing config", max_bytes=MAX_SIGNING_CONFIG_BYTES)
+
+
+def unknown_client_trust_config_fields(data: bytes) -> tuple[str, ...]:
+    """Name the fields of a client trust config's JSON that are skipped; raises `MalformedInput`."""
+    what = "the client trust config"
+    return unknown_fields(_ClientTrustConfig, data, what=what, max_bytes=MAX_CLIENT_TRUST_CONFIG_BYTES)
 
 
 def _from_message(found: _SigningConfig) -> SigningConfig:

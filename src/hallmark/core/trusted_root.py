@@ -12,7 +12,7 @@ from cryptography import x509
 
 from hallmark.core.algorithms import ALGORITHMS, ALGORITHMS_BY_NUMBER, HASH_NUMBERS, LEGACY_RSA, PKCS1
 from hallmark.core.encoding.json_document import check_media_type, parse_time
-from hallmark.core.encoding.message import Enum, Message, TimeRange, decode_message
+from hallmark.core.encoding.message import Enum, Message, TimeRange, decode_message, unknown_fields
 from hallmark.core.encoding.protojson import format_bytes, format_timestamp, parse_bytes, parse_enum
 from hallmark.core.keys import PublicKey, parse_pkcs1_public_key, parse_public_key
 from hallmark.core.transparency_log_entry import LOG_ID_SIZE, LogIdMessage
@@ -143,6 +143,11 @@ def parse_trusted_root(data: bytes) -> TrustedRoot:
         TrustedRootMessage, data, what="the trusted root", max_bytes=MAX_TRUSTED_ROOT_BYTES
     )
     return trusted_root_from_message(found)
+
+
+def unknown_trusted_root_fields(data: bytes) -> tuple[str, ...]:
+    """Name the fields of a trusted root's JSON that `parse_trusted_root` skips; raises `MalformedInput`."""
+    return unknown_fields(TrustedRootMessage, data, what="the trusted root", max_bytes=MAX_TRUSTED_ROOT_BYTES)
 
 
 def parse_trusted_roots(data: bytes) -> tuple[TrustedRoot, ...]:

@@ -202,7 +202,7 @@ def _reserve_grpc(listen: str | None) -> Reservation | None:
         raise ConfigurationError(
             "gRPC is not installed",
             code="missing_extra",
-            hint="install hallmark-sigstore[grpc], or leave --grpc-listen out",
+            hint="pip install 'hallmark-sigstore[grpc]', or from a checkout pip install '.[grpc]'",
         )
     address = parse_listen(listen)
     if address.socket_path is not None:

@@ -140,10 +140,11 @@ def load_unique(data: bytes) -> Any:
 
 
 def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(members)
-    if len(found) != len(members):
-        names = [name for name, _ in members]
-        raise RepeatedName(next(name for name in names if names.count(name) > 1))
+    found: dict[str, Any] = {}
+    for name, value in members:
+        if name in found:
+            raise RepeatedName(name)
+        found[name] = value
     return found
 
 
