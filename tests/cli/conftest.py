@@ -76,6 +76,7 @@ def foreign_files(world):
     return {
         "lines": MESSAGE,
         "lines.sigstore.jsonl": bundle.to_json() + b"\n" + other.to_json() + b"\n",
+        "cut.jsonl": bundle.to_json() + b"\n" + bundle.to_json()[:-20],
         "newer.sigstore.json": json.dumps(newer).encode(),
         "npm.json": json.dumps({"attestations": attestations}, indent=1).encode(),
         "cosign.bundle": json.dumps(cosign_bundle(old, certificate_pem(old.certificate))).encode(),

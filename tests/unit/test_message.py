@@ -258,5 +258,13 @@ def test_a_log_with_a_key_of_the_future_is_left_out_and_remembered():
     assert TrustedRoot().unread_tlogs == 0
 
 
+def test_a_log_does_not_sign_digests():
+    """PKIX_ED25519_PH would name an Ed25519 key too, but notes and SCTs are signed themselves."""
+    document = json.loads(WORLD.root.to_json())
+    document["tlogs"][0]["publicKey"]["keyDetails"] = "PKIX_ED25519_PH"
+    found = parse_trusted_root(json.dumps(document).encode())
+    assert (len(found.tlogs), found.unread_tlogs) == (1, 1)
+
+
 def test_unknown_fields_are_found_in_any_message():
     assert unknown_fields(Small, b'{"inner":[{"x":1}]}', what="it", max_bytes=100) == ("inner.x",)

@@ -68,6 +68,27 @@ def test_reads_a_bundle_a_line():
     assert [item.place for item in found.bundles] == ["bundle 1 of 2", "bundle 2 of 2"]
 
 
+@pytest.mark.parametrize(
+    "broken", [b"{}", b'{"mediaType":"x"}', LONE.to_json()[:100]], ids=["empty", "other", "cut"]
+)
+def test_a_broken_line_does_not_hide_the_others(broken):
+    found = read(LONE.to_json() + b"\n" + broken + b"\n")
+    assert [item.place for item in found.bundles] == ["bundle 1 of 2"]
+    assert [item.place for item in found.broken] == ["bundle 2 of 2"]
+    assert found.bundles[0].bundle == LONE
+
+
+def test_a_broken_attestation_does_not_hide_the_others():
+    items = [{"bundle": {}}, {"bundle": document(LONE)}]
+    assert [item.place for item in read({"attestations": items}).bundles] == ["bundle 2 of 2"]
+    groups = [{"attestations": [pep740(ATTESTED), {}]}]
+    assert len(read({"attestation_bundles": groups}).broken) == 1
+
+
+def test_where_every_line_is_broken_the_first_says_why():
+    refused(b"{}\n{}\n")
+
+
 def test_reads_the_attestations_of_a_registry():
     published = WORLD.key_bundle()
     items = [{"predicateType": "x", "bundle": document(item)} for item in (ATTESTED, published)]
@@ -186,6 +207,14 @@ def test_reads_the_certificate_beside_a_detached_signature(certificate):
     assert (
         parse_detached_signature(w.b64(LONE.signature).encode(), certificate).certificate == LONE.certificate
     )
+
+
+def test_names_a_signature_of_another_kind():
+    for signature in (b"-----BEGIN PGP SIGNATURE-----\n\nx", b"\x89\x02" * 20, b"YQ=="):
+        with pytest.raises(MalformedInput) as caught:
+            parse_detached_signature(signature)
+        assert caught.value.code == "not_a_signature"
+    assert parse_detached_signature(bytes(range(64))).signature == bytes(range(64))
 
 
 def test_refuses_a_detached_signature_that_is_none():

@@ -24,6 +24,7 @@ from hallmark.core.statement import parse_statement
 from hallmark.core.timestamp import parse_timestamp
 from hallmark.core.transparency_log_entry import InclusionProof, TransparencyLogEntry
 from hallmark.core.x509.certificate import SigningCertificate, parse_signing_certificate
+from hallmark.core.x509.own_certificate import parse_own_certificate
 from hallmark.core.x509.sct import Sct, parse_leaf_index
 from hallmark.errors import HallmarkError, MalformedInput
 
@@ -61,9 +62,11 @@ def _read(path: Path) -> Signatures:
 def _describe(signatures: Signatures) -> dict[str, Any]:
     """A lone bundle's facts, or those of each of several."""
     kind, bundles = signatures.file.kind, signatures.file.bundles
-    if len(bundles) == 1:
+    if len(bundles) == 1 and not signatures.file.broken:
         return {"kind": kind, **_describe_found(bundles[0])}
-    return {"kind": kind, "bundles": [_describe_found(item) for item in bundles]}
+    broken = [{"place": item.place, **_broken(item.error)} for item in signatures.file.broken]
+    listed = {"kind": kind, "bundles": [_describe_found(item) for item in bundles]}
+    return {**listed, "broken": broken} if broken else listed
 
 
 def _describe_found(found: FoundBundle) -> dict[str, Any]:
@@ -108,8 +111,9 @@ def _envelope(envelope: Envelope) -> dict[str, Any]:
 def _signer(bundle: Bundle) -> dict[str, Any]:
     if bundle.certificate is None:
         return {"publicKeyHint": bundle.public_key_hint or ""}
+    parse = parse_own_certificate if bundle.holds_chain else parse_signing_certificate
     try:
-        return {"certificate": _certificate(parse_signing_certificate(bundle.certificate))}
+        return {"certificate": _certificate(parse(bundle.certificate))}
     except HallmarkError as error:
         return {"certificate": _broken(error)}
 

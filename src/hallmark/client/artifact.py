@@ -37,7 +37,7 @@ def parse_digest(text: str) -> Digest:
     raise ConfigurationError(
         f"{text[:140]!r} is no digest",
         code="bad_digest",
-        hint="a digest is written sha256: and 64 hexadecimal digits",
+        hint="a digest is written sha256:, sha384: or sha512:, and all its hexadecimal digits",
     )
 
 

@@ -86,7 +86,12 @@ class FileVerifier(msgspec.Struct, frozen=True, kw_only=True):
         except OSError as error:  # a name too long, a folder that may not be entered
             failed = file_error(error, Path(item.name), doing="read")
             return (Outcome(item=item, bundle=item.bundle, error=failed),)
-        return tuple(self._judge(item, signatures, found, artifact) for found in signatures.file.bundles)
+        judged = [self._judge(item, signatures, found, artifact) for found in signatures.file.bundles]
+        broken = [
+            Outcome(item=item, bundle=signatures.path, place=part.place, error=part.error)
+            for part in signatures.file.broken
+        ]
+        return tuple(sorted((*judged, *broken), key=lambda outcome: _number(outcome.place)))
 
     def _judge(self, item: Item, signatures: Signatures, found: FoundBundle, artifact: Artifact) -> Outcome:
         outcome = Outcome(item=item, bundle=signatures.path, place=found.place)
@@ -109,6 +114,11 @@ class FileVerifier(msgspec.Struct, frozen=True, kw_only=True):
         if signer.chain:
             return verifier.verify_with_chain(bundle, artifact, policy, chain=signer.chain, now=self.now)
         return verifier.verify(bundle, artifact, policy)
+
+
+def _number(place: str) -> int:
+    """The number in `bundle 2 of 3`, so that outcomes come in the order of their file."""
+    return int(place.split()[1]) if place else 0
 
 
 def _check_keys(signatures: Signatures, signer: Signer) -> None:

@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 _PEM: Final = b"-----BEGIN "
 _CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
+_SEQUENCE: Final = b"\x30"  # of ECDSA
+_RAW_SIZES: Final = frozenset({64, 256, 384, 512})  # of Ed25519 and RSA
 _MAX_SIGNATURE_BYTES: Final = 16 * 1024
 
 
@@ -165,10 +167,22 @@ def _decode_pem(text: bytes) -> bytes:
 def _decode_signature(data: bytes) -> bytes:
     if len(data) > _MAX_SIGNATURE_BYTES:
         raise MalformedInput("the signature is too large", code="too_large")
+    if data.lstrip().startswith(_PEM):
+        label = data.lstrip()[len(_PEM) :].partition(b"-----")[0][:40].decode("ascii", "replace")
+        raise _not_a_signature(f"a {label} in armour")
     try:
-        return base64.b64decode(b"".join(data.split()), validate=True)
+        signature = base64.b64decode(b"".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
-        return data  # the bytes themselves
+        signature = data  # the bytes themselves
+    if signature[:1] != _SEQUENCE and len(signature) not in _RAW_SIZES:
+        raise _not_a_signature("data of another kind")
+    return signature
+
+
+def _not_a_signature(what: str) -> MalformedInput:
+    return MalformedInput(
+        f"it is {what}, not a signature by a key or certificate of Sigstore", code="not_a_signature"
+    )
 
 
 class _DsseSignature(Message, frozen=True):

@@ -48,11 +48,25 @@ class FoundBundle(msgspec.Struct, frozen=True):
         return unknown_bundle_fields(self.text) if self.text else ()
 
 
+Part = FoundBundle | MalformedInput
+
+
+class BrokenBundle(msgspec.Struct, frozen=True):
+    """A part of a file that should hold a bundle and does not parse."""
+
+    place: str
+    error: MalformedInput
+
+
 class SignatureFile(msgspec.Struct, frozen=True):
-    """What a file holds: at least one bundle, and in words what kind of file it is."""
+    """What a file holds: at least one bundle, and in words what kind of file it is.
+
+    `broken` are other parts of it that do not parse: one of several must not hide the others.
+    """
 
     kind: str
     bundles: tuple[FoundBundle, ...]
+    broken: tuple[BrokenBundle, ...] = ()
 
 
 class _Attestation(msgspec.Struct, frozen=True):
@@ -85,23 +99,38 @@ def parse_signature_file(data: bytes) -> SignatureFile:
             f"the file has {len(data)} bytes, more than {MAX_BUNDLE_BYTES}", code="too_large"
         )
     documents = _split(data)
-    found = [_read(item) for item in documents]
+    found = [_read_one(item, several=len(documents) > 1) for item in documents]
     kind = found[0][0] if len(found) == 1 else "JSON lines"
-    bundles = [bundle for _, several in found for bundle in several]
-    if not bundles:
+    parts = [part for _, several in found for part in several]
+    if not parts:
         raise _not_a_signature(f"{kind} without any signature")
-    if len(bundles) > MAX_BUNDLES:
-        raise MalformedInput(f"the file holds more than {MAX_BUNDLES} signatures", code="too_large")
-    return SignatureFile(kind, _with_places(bundles))
+    _check_count(len(parts))
+    return _file(kind, parts)
 
 
-def _with_places(bundles: list[FoundBundle]) -> tuple[FoundBundle, ...]:
-    if len(bundles) == 1:
-        return tuple(bundles)
-    return tuple(
-        msgspec.structs.replace(found, place=f"bundle {number} of {len(bundles)}")
-        for number, found in enumerate(bundles, 1)
-    )
+def _read_one(document: bytes, *, several: bool) -> tuple[str, list[Part]]:
+    """Read a document; one of several that is broken is told with the others."""
+    try:
+        return _read(document)
+    except MalformedInput as error:
+        if not several:
+            raise
+        return "", [error]
+
+
+def _file(kind: str, parts: list[Part]) -> SignatureFile:
+    """Give each part its place; raises what is wrong with the first where none is a bundle."""
+    bundles: list[FoundBundle] = []
+    broken: list[BrokenBundle] = []
+    for number, part in enumerate(parts, 1):
+        place = f"bundle {number} of {len(parts)}" if len(parts) > 1 else ""
+        if isinstance(part, FoundBundle):
+            bundles.append(msgspec.structs.replace(part, place=place))
+        else:
+            broken.append(BrokenBundle(place, part))
+    if not bundles:
+        raise broken[0].error
+    return SignatureFile(kind, tuple(bundles), tuple(broken))
 
 
 def _split(data: bytes) -> list[bytes]:
@@ -110,14 +139,22 @@ def _split(data: bytes) -> list[bytes]:
     if text[:1] != b"{":
         raise _not_a_signature(_name_text(text))
     lines = [line for line in (line.strip() for line in text.split(b"\n")) if line]
-    if len(lines) > 1 and all(line[:1] == b"{" and line[-1:] == b"}" for line in lines):
-        if len(lines) > MAX_BUNDLES:
-            raise MalformedInput(f"the file holds more than {MAX_BUNDLES} signatures", code="too_large")
-        return lines
-    return [text]
+    if len(lines) == 1 or not _is_object(lines[0]):
+        return [text]
+    _check_count(len(lines))
+    return lines
 
 
-def _read(document: bytes) -> tuple[str, list[FoundBundle]]:
+def _is_object(line: bytes) -> bool:
+    """Whether a line is a document by itself."""
+    try:
+        decode_members(line, what="a line", max_bytes=MAX_BUNDLE_BYTES)
+    except MalformedInput:
+        return False
+    return True
+
+
+def _read(document: bytes) -> tuple[str, list[Part]]:
     """Read the bundles of one JSON object, and say what it is."""
     parts = decode_members(document, what="the file", max_bytes=MAX_BUNDLE_BYTES)
     media_type = _text(parts, "mediaType") or _text(parts, "media_type")
@@ -139,21 +176,32 @@ def _bundle(document: bytes) -> FoundBundle:
     return FoundBundle(parse_bundle(document), text=document)
 
 
-def _envelope(document: bytes) -> list[FoundBundle]:
+def _attestation(document: bytes) -> FoundBundle:
+    return FoundBundle(parse_pep740_attestation(document))
+
+
+def _part(read: Callable[[bytes], FoundBundle], document: bytes) -> Part:
+    try:
+        return read(document)
+    except MalformedInput as error:
+        return error
+
+
+def _envelope(document: bytes) -> list[Part]:
     return [FoundBundle(item) for item in parse_envelope_bundles(document)]
 
 
-def _npm(document: bytes) -> list[FoundBundle]:
+def _npm(document: bytes) -> list[Part]:
     found = _split_members(_ATTESTATIONS, document)
     _check_count(len(found.attestations))
-    return [_bundle(bytes(item.bundle)) for item in found.attestations]
+    return [_part(_bundle, bytes(item.bundle)) for item in found.attestations]
 
 
-def _provenance(document: bytes) -> list[FoundBundle]:
+def _provenance(document: bytes) -> list[Part]:
     found = _split_members(_PROVENANCE, document)
     items = [item for group in found.attestation_bundles for item in group.attestations]
     _check_count(len(items))
-    return [FoundBundle(parse_pep740_attestation(bytes(item))) for item in items]
+    return [_part(_attestation, bytes(item)) for item in items]
 
 
 def _split_members(decoder: msgspec.json.Decoder[T], document: bytes) -> T:
@@ -169,13 +217,13 @@ def _check_count(count: int) -> None:
         raise MalformedInput(f"the file holds more than {MAX_BUNDLES} signatures", code="too_large")
 
 
-_FORMS: Final[tuple[tuple[frozenset[str], str, Callable[[bytes], list[FoundBundle]]], ...]] = (
+_FORMS: Final[tuple[tuple[frozenset[str], str, Callable[[bytes], list[Part]]], ...]] = (
     (frozenset({"attestations"}), "attestations of a package registry", _npm),
     (frozenset({"attestation_bundles"}), "a PEP 740 provenance", _provenance),
     (
         frozenset({"envelope", "verification_material"}),
         "a PEP 740 attestation",
-        lambda document: [FoundBundle(parse_pep740_attestation(document))],
+        lambda document: [_attestation(document)],
     ),
     (
         frozenset({"base64Signature"}),

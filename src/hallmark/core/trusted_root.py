@@ -30,6 +30,7 @@ MAX_ROOTS: Final = 16
 MAX_CHAIN: Final = 10
 
 _SHA256_NAMES: Final = ("", "SHA2_256")
+_LOG_KEYS: Final = ALGORITHMS.keys() - {"PKIX_ED25519_PH"}  # notes and SCTs are signed, not their digests
 _KEY_DETAILS: Final = {number: row.key_details for number, row in ALGORITHMS_BY_NUMBER.items()} | LEGACY_RSA
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -54,6 +55,11 @@ class TransparencyLog(msgspec.Struct, frozen=True, kw_only=True):
     log_id: bytes
     valid_for: Validity
     operator: str = ""
+
+    @property
+    def name(self) -> str:
+        """What people are told of the log: its URL, or its id where the trusted root has none."""
+        return self.base_url or self.log_id.hex()
 
 
 class CertificateAuthority(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,7 +196,7 @@ def _parse_log(found: _Log) -> TransparencyLog | None:
     hash_algorithm = parse_enum(found.hash_algorithm or "", HASH_NUMBERS, what="hashAlgorithm")
     valid_for = _parse_log_validity(key.valid_for, url)
     _check_url(url)
-    known = key_details in ALGORITHMS or key_details in LEGACY_RSA.values()
+    known = key_details in _LOG_KEYS or key_details in LEGACY_RSA.values()
     if not known or hash_algorithm not in _SHA256_NAMES:
         return None
     log_id = parse_bytes((found.log_id and found.log_id.key_id) or "", what=f"the log id of {url!r}")

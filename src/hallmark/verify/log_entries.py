@@ -69,7 +69,7 @@ def _trusted_log(
             return log
     if logs:
         raise InvalidEntry(
-            f"the key of log {logs[0].base_url} is not valid at the time of the signature",
+            f"the key of log {logs[0].name} is not valid at the time of the signature",
             code="outside_validity",
         )
     return None
@@ -93,7 +93,7 @@ def _verify_entry(
         log_index=_proven_index(entry),
         kind=entry.kind,
         version=entry.version,
-        log=log.base_url or log.log_id.hex(),
+        log=log.name,
         origin=origin,
         tree_size=tree_size,
         witnesses=witnesses,
@@ -120,7 +120,7 @@ def _check_witnesses(
 ) -> tuple[str, ...]:
     if proof is None:
         raise InvalidProof(
-            f"the entry of {log.base_url} has no checkpoint that witnesses could have signed",
+            f"the entry of {log.name} has no checkpoint that witnesses could have signed",
             code="not_witnessed",
             hint="a promise of the log alone proves it; sign again with a log that has witnesses",
         )
@@ -145,7 +145,7 @@ def _verify_checkpoint(proof: InclusionProof, log: TransparencyLog) -> Checkpoin
         checkpoint = verify_checkpoint(proof.checkpoint, origin=origin, key_name=key_name, key=log.key)
     except InvalidSignature as error:
         raise InvalidSignature(
-            f"the checkpoint of {log.base_url}: {error.message}", code="invalid_checkpoint"
+            f"the checkpoint of {log.name}: {error.message}", code="invalid_checkpoint"
         ) from None
     if (checkpoint.root, checkpoint.size) != (proof.root_hash, proof.tree_size):
         raise InvalidProof("the inclusion proof is for another tree than its checkpoint", code="wrong_tree")

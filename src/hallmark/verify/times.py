@@ -76,8 +76,8 @@ def _integrated_time(entry: TransparencyLogEntry, trusted_root: TrustedRoot) -> 
     for log in logs:
         if log.valid_for.contains(time):
             _verify_promise(entry, entry.inclusion_promise, log)
-            return EstablishedTime(time=time, source="log", name=log.base_url, source_id=log.log_id)
-    raise InvalidEntry(f"the key of log {logs[0].base_url} is not valid at {time}", code="outside_validity")
+            return EstablishedTime(time=time, source="log", name=log.name, source_id=log.log_id)
+    raise InvalidEntry(f"the key of log {logs[0].name} is not valid at {time}", code="outside_validity")
 
 
 def _verify_promise(entry: TransparencyLogEntry, promise: bytes, log: TransparencyLog) -> None:
@@ -94,5 +94,5 @@ def _verify_promise(entry: TransparencyLogEntry, promise: bytes, log: Transparen
         log.key.verify(promise, payload)
     except InvalidSignature:
         raise InvalidEntry(
-            f"the inclusion promise of {log.base_url} does not verify", code="invalid_promise"
+            f"the inclusion promise of {log.name} does not verify", code="invalid_promise"
         ) from None
