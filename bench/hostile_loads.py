@@ -64,6 +64,7 @@ def fill_large_bundle(base_url: str) -> None:
         answer = connection.getresponse()
         text = answer.read()
         assert answer.status == 201, text
+    connection.close()
     time.sleep(2)
 
 
