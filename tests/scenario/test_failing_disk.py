@@ -225,3 +225,22 @@ def test_a_rotation_that_meets_a_full_disk_says_so_and_stops_nothing(disk, start
             assert json.loads(done.stdout)["error"]["code"] in {"disk_full", "storage_full"}
         check_sound(start(), [])
     assert refused
+
+
+def test_a_disk_that_is_full_before_the_first_certificate_and_login_refuses_them_until_there_is_room(
+    disk, start, tmp_path
+):
+    instance = start(first=True)
+    token = instance.token(EMAIL)
+    filler = disk.path / "filler"
+    fill(filler, leaving=0)
+    certificate = certificate_request(token, EMAIL)
+    calls = (("/api/v2/signingCert", certificate), ("/oidc/device/code", b"client_id=sigstore"))
+    for path, body in calls:
+        refused = http.request("POST", f"{instance.base_url}{path}", body=body)
+        assert (refused.status, refused.headers.get("retry-after")) == (503, "30"), refused.data
+    filler.unlink()
+    for path, body in calls:
+        assert http.request("POST", f"{instance.base_url}{path}", body=body).status == 200
+    check_sound(instance, [])
+    assert "Traceback" not in (tmp_path / "up.log").read_text()

@@ -23,7 +23,7 @@ from hallmark.core.merkle import consistency_path, leaf_hash
 from hallmark.core.note import Note, NoteSignature, parse_note, parse_signature_lines
 from hallmark.core.vkey import ED25519, ctlog_vkey, log_vkey, parse_vkey, verifier_key
 from hallmark.ctlog.signer import CtLogSigner
-from hallmark.errors import ConfigurationError, InvalidSignature, MalformedInput, Overloaded
+from hallmark.errors import ConfigurationError, InvalidSignature, MalformedInput
 from hallmark.ports import StorageFailed
 from hallmark.tiledlog.signer import NoteSigner
 from hallmark.witness import http
@@ -285,15 +285,12 @@ def test_a_clock_that_steps_back_does_not_state_an_earlier_time_for_a_larger_tre
 
 
 def test_a_state_that_cannot_be_written_leaves_nothing_signed(witness):
-    def full(*_arguments):
-        raise Overloaded("disk full", code="storage_full")
-
     witness.post(request_for(0, 3))
-    real, witness.state.advance = witness.state.advance, full
+    witness.state._db.execute("PRAGMA query_only=1")
     answer = witness.post(request_for(3, 5))
-    assert answer.status == 503
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
     assert b"\xe2\x80\x94" not in answer.body
-    witness.state.advance = real
+    witness.state._db.execute("PRAGMA query_only=0")
     assert witness.post(request_for(3, 5)).status == 200
 
 

@@ -37,7 +37,8 @@ MAX_CERTIFICATE_BYTES: Final = 60_000  # with the rest of its record, an entry s
 class IssuerStore(Protocol):
     """Keeps the issuers' certificates that entries refer to by fingerprint (static-ct-api, `issuer/`).
 
-    When `put_issuer` returns, the certificate is durable. Putting one twice is harmless.
+    When `put_issuer` returns, the certificate is durable. Putting one twice is harmless. It raises
+    `Overloaded` where nothing was written (a full disk).
     """
 
     def put_issuer(self, fingerprint: bytes, certificate: bytes) -> None:

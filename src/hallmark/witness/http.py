@@ -6,7 +6,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from hallmark.errors import HallmarkError, InvalidProof, MalformedInput, NotFound, PolicyViolation
+from hallmark.errors import (
+    HallmarkError,
+    InvalidProof,
+    MalformedInput,
+    NotFound,
+    Overloaded,
+    PolicyViolation,
+)
 from hallmark.web.asgi import App, BodyBudget, Receive, Scope, Send, content_length, read_body, respond
 from hallmark.web.gate import Gate, peer_of
 from hallmark.web.problems import INTERNAL_ERROR, report_unexpected, status_of
@@ -64,7 +71,11 @@ class _AddCheckpoint:
         except SizeConflict as conflict:
             await respond(send, 409, print_size(conflict.size), content_type=SIZE_TYPE.encode())
         except HallmarkError as error:
-            await respond(send, _status(error), f"{error.message}\n".encode(), content_type=_TEXT)
+            retry = (
+                [(b"retry-after", str(error.retry_after).encode())] if isinstance(error, Overloaded) else []
+            )
+            text = f"{error.message}\n".encode()
+            await respond(send, _status(error), text, content_type=_TEXT, headers=retry)
         except Exception as error:  # noqa: BLE001  the caller gets a plain 500; the log gets the reason
             request_id = report_unexpected(error, "the witness")
             text = f"internal error (request {request_id})\n".encode()

@@ -4,6 +4,9 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from hallmark.adapters.storage.full_disk import refuse_full_disk, refusing_unwritten
+from hallmark.errors import ConfigurationError
+
 BUSY_TIMEOUT_SECONDS: Final = 5.0
 
 _SCHEMA: Final = """
@@ -28,26 +31,42 @@ _DROP_FIRST: Final = (
 )
 
 
+_WHAT: Final = "the logins under way"
+
+
 class SqliteGrants:
-    """Grants in SQLite. They live for minutes, so the file is synced no more than WAL asks for."""
+    """Grants in SQLite. They live for minutes, so the file is synced no more than WAL asks for.
+
+    Raises `ConfigurationError` (`disk_full`, `damaged_state`) for a file that cannot be opened. What writes
+    raises `Overloaded` where nothing was written.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=NORMAL")
-        for statement in _SCHEMA.split(";"):
-            self._database.execute(statement)
+        try:
+            self._database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=NORMAL")
+            for statement in _SCHEMA.split(";"):
+                self._database.execute(statement)
+        except sqlite3.DatabaseError as error:
+            refuse_full_disk(error, path)
+            raise ConfigurationError(
+                f"{path} cannot be opened: {error}",
+                code="damaged_state",
+                hint="delete it: it holds nothing but the logins of the last minutes",
+            ) from None
 
     def add(self, key: bytes, value: bytes, *, kind: str, most: int, expires_at: int, now: int) -> None:
         """Store a grant, after sweeping out what has expired and what is too much of its kind."""
         database = self._database
-        database.execute("BEGIN IMMEDIATE")
-        with database:
-            database.execute(_SWEEP, (now,))
-            (count,) = database.execute(_COUNT, (kind,)).fetchone()
-            if count >= most:
-                database.execute(_DROP_FIRST, (kind, count - most + 1))
-            database.execute(_ADD, (key, kind, value, expires_at))
+        with refusing_unwritten(_WHAT):
+            database.execute("BEGIN IMMEDIATE")
+            with database:
+                database.execute(_SWEEP, (now,))
+                (count,) = database.execute(_COUNT, (kind,)).fetchone()
+                if count >= most:
+                    database.execute(_DROP_FIRST, (kind, count - most + 1))
+                database.execute(_ADD, (key, kind, value, expires_at))
 
     def get(self, key: bytes, *, now: int) -> bytes | None:
         """Find a grant."""
@@ -55,15 +74,18 @@ class SqliteGrants:
 
     def extend(self, key: bytes, *, expires_at: int, now: int) -> None:
         """Let a grant live until then, if that is later."""
-        self._database.execute(_EXTEND, (expires_at, key, now))
+        with refusing_unwritten(_WHAT):
+            self._database.execute(_EXTEND, (expires_at, key, now))
 
     def replace(self, key: bytes, old: bytes, new: bytes, *, now: int) -> bool:
         """Put `new` in the place of `old`; says whether `old` was there."""
-        return self._database.execute(_REPLACE, (new, key, old, now)).rowcount == 1
+        with refusing_unwritten(_WHAT):
+            return self._database.execute(_REPLACE, (new, key, old, now)).rowcount == 1
 
     def take(self, key: bytes, *, now: int) -> bytes | None:
         """Remove a grant and return it."""
-        return _first(self._database.execute(_TAKE, (key, now)))
+        with refusing_unwritten(_WHAT):
+            return _first(self._database.execute(_TAKE, (key, now)))
 
     def close(self) -> None:
         """Close the file."""

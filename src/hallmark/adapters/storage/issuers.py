@@ -1,5 +1,6 @@
 """Issuers' certificates of a CT log, as objects named by their fingerprint (static-ct-api)."""
 
+from hallmark.adapters.storage.full_disk import refusing_unwritten
 from hallmark.errors import NotFound
 from hallmark.ports import ObjectStore
 
@@ -13,7 +14,8 @@ class ObjectIssuerStore:
     def put_issuer(self, fingerprint: bytes, certificate: bytes) -> None:
         """Store a certificate durably; one that is there already costs one read."""
         if self.get_issuer(fingerprint) != certificate:
-            self._objects.replace(_path(fingerprint), certificate)
+            with refusing_unwritten("an issuer's certificate"):
+                self._objects.replace(_path(fingerprint), certificate)
 
     def get_issuer(self, fingerprint: bytes) -> bytes | None:
         """Find a certificate by its SHA-256."""

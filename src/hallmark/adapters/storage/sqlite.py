@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 from urllib.parse import quote
 
-from hallmark.adapters.storage.full_disk import refuse_full_disk
+from hallmark.adapters.storage.full_disk import refuse_full_disk, refuse_unwritten
 from hallmark.adapters.storage.key_index import SCHEMA as KEY_SCHEMA
 from hallmark.adapters.storage.key_index import (
     KeyIndex,
@@ -56,13 +56,6 @@ _COMPACT_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 5.0
 _RESTART_PAGES: Final = 1024
 _TRUNCATE_BYTES: Final = 256 * 1024 * 1024
-
-_NOTHING_WRITTEN: Final = {
-    sqlite3.SQLITE_FULL: "storage_full",
-    sqlite3.SQLITE_READONLY: "storage_read_only",
-    sqlite3.SQLITE_CANTOPEN: "storage_read_only",
-    sqlite3.SQLITE_BUSY: "storage_busy",
-}
 
 
 class SqliteHeadStore:
@@ -354,12 +347,5 @@ def read_time(db: sqlite3.Connection, index: int) -> int:
 
 def _raise_for(error: sqlite3.DatabaseError, path: Path) -> NoReturn:
     """Tell a database that could not take the bytes from one that may or may not have taken them."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _NOTHING_WRITTEN:
-        raise Overloaded(
-            f"the log's database {path.name} cannot be written: {error}",
-            code=_NOTHING_WRITTEN[code],
-            retry_after=30,
-            hint="free space on the disk, make it writable, or end what holds the file; nothing was lost",
-        ) from error
+    refuse_unwritten(error, f"the log's database {path.name}")
     raise StorageFailed(f"{path}: {error}") from error

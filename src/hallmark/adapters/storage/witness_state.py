@@ -4,14 +4,12 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from hallmark.adapters.storage.full_disk import refuse_full_disk
-from hallmark.errors import ConfigurationError, Overloaded
+from hallmark.adapters.storage.full_disk import refuse_full_disk, refuse_unwritten
+from hallmark.errors import ConfigurationError
 from hallmark.ports import CosignedHead, StorageFailed
 
 _BUSY_SECONDS: Final = 5.0
-_NOTHING_WRITTEN: Final = frozenset(
-    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY}
-)
+_RETRY_SECONDS: Final = 5  # a log asks for its next checkpoint within seconds
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS heads (
     origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, time INTEGER NOT NULL,
@@ -58,11 +56,8 @@ class SqliteWitnessState:
             self._db.execute(_PUT, (origin, new.size, new.root, new.time, new.note))
             self._db.execute("COMMIT")
         except sqlite3.OperationalError as error:
-            if (error.sqlite_errorcode or 0) & 0xFF not in _NOTHING_WRITTEN:
-                raise StorageFailed(f"the state of the witness: {error}") from error
-            raise Overloaded(
-                f"the witness cannot write its state: {error}", code="storage_full", retry_after=5
-            ) from error
+            refuse_unwritten(error, "the state of the witness", retry_after=_RETRY_SECONDS)
+            raise StorageFailed(f"the state of the witness: {error}") from error
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
