@@ -1,12 +1,14 @@
 """An instance behind nginx: with and without a Host header, on a socket, below a path kept or stripped."""
 
 import re
+import tempfile
+from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import urllib3
 from tests.support.instance import RunningInstance
-from tests.support.nginx import Nginx, free_port
+from tests.support.nginx import Nginx, free_port, let_in
 
 EMAIL = "alice@example.com"
 REDIRECT = "http://localhost:45678/auth/callback"
@@ -19,22 +21,25 @@ LOCATIONS = {
 }
 
 
+@pytest.fixture
+def folder():
+    """What nginx must reach stands outside of pytest's folders, which are closed to all but one user."""
+    with tempfile.TemporaryDirectory(prefix="hallmark-nginx-") as name:
+        let_in(Path(name))
+        yield Path(name)
+
+
 @pytest.fixture(params=[(name, kind) for name in LOCATIONS for kind in ("port", "socket")], ids=str)
-def proxied(tmp_path, request):
+def proxied(tmp_path, folder, request):
     """An instance that is reached through nginx alone."""
     name, kind = request.param
     path, location = LOCATIONS[name]
     port, own = free_port(), free_port()
-    listen = f"127.0.0.1:{own}" if kind == "port" else f"unix:{tmp_path}/s"
-    upstream = f"127.0.0.1:{own}" if kind == "port" else f"unix:{tmp_path}/s:"
-    for folder in list(tmp_path.parents)[:3]:
-        folder.chmod(0o755)  # nginx's workers have a user of their own
-    tmp_path.chmod(0o755)
+    listen = f"127.0.0.1:{own}" if kind == "port" else f"unix:{folder}/s"
+    upstream = f"127.0.0.1:{own}" if kind == "port" else f"unix:{folder}/s:"
     options = ("--public-url", f"http://localhost:{port}{path}", "--workers", "2")
     instance = RunningInstance(tmp_path / "data", tmp_path, *options, listen=listen)
-    if kind == "socket":
-        (tmp_path / "s").chmod(0o666)
-    nginx = Nginx(tmp_path / "nginx", port, location.format(upstream=upstream))
+    nginx = Nginx(folder / "nginx", port, location.format(upstream=upstream))
     yield instance
     nginx.stop()
     assert instance.stop() == 0

@@ -1,5 +1,8 @@
 """nginx in front of an instance, set up as its users write it."""
 
+import grp
+import os
+import pwd
 import socket
 import subprocess
 import time
@@ -9,6 +12,7 @@ from tests.support.programs import require_program
 
 _CONFIG = """
 daemon off;
+user nobody {group};
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
@@ -28,6 +32,16 @@ http {{
 """
 
 
+_GROUP = pwd.getpwnam("nobody").pw_gid
+
+
+def let_in(folder: Path) -> None:
+    """Let nginx's workers into a folder, as its group: started by root, they are another user's."""
+    if os.geteuid() == 0:
+        os.chown(folder, -1, _GROUP)
+    folder.chmod(0o750)
+
+
 class Nginx:
     """A proxy on `port`, with these locations; it serves when this returns."""
 
@@ -35,7 +49,8 @@ class Nginx:
         program = require_program("nginx", "apt-get install nginx-light")
         folder.mkdir()
         config = folder / "nginx.conf"
-        config.write_text(_CONFIG.format(folder=folder, port=port, locations=locations))
+        group = grp.getgrgid(_GROUP).gr_name
+        config.write_text(_CONFIG.format(folder=folder, group=group, port=port, locations=locations))
         command = [program, "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")]
         self._process = subprocess.Popen(command)
         while self._process.poll() is None:

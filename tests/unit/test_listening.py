@@ -3,10 +3,13 @@
 import os
 import socket
 import stat
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from tests.support.programs import give_up
 
 from hallmark.errors import ConfigurationError
 from hallmark.instance.directory import install
@@ -21,6 +24,8 @@ from hallmark.wiring.application import open_application
 from hallmark.wiring.create import create_instance
 from hallmark.wiring.layout import VERSION, InstanceFile, Layout
 from hallmark.wiring.shards import Shard
+
+NOBODY, OTHER_GROUP = 65534, 54321
 
 
 @pytest.mark.parametrize(
@@ -201,3 +206,41 @@ def test_every_route_of_an_instance_is_taken_as_the_first_part_of_a_path(tmp_pat
     for first in firsts - {"", "{path:path}"}:
         with pytest.raises(ConfigurationError):
             check_public_url(f"http://localhost/{first}")
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user gets to; pytest's own are closed to all but one."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        yield folder
+
+
+@pytest.fixture
+def group(open_folder):
+    """Another group than that of this process, which the folder is given."""
+    if os.geteuid() != 0:
+        give_up("giving a folder to another group needs root")
+    os.chown(open_folder, -1, OTHER_GROUP)
+    return OTHER_GROUP
+
+
+def test_a_socket_has_the_group_of_its_folder(open_folder, group):
+    reservation = Reservation(parse_listen(f"unix:{open_folder}/s"))
+    found = (open_folder / "s").stat()
+    reservation.close()
+    assert (found.st_gid, stat.S_IMODE(found.st_mode)) == (group, 0o660)
+
+
+def test_a_socket_whose_user_is_no_member_keeps_the_users_group(open_folder, group):
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        reservation = Reservation(parse_listen(f"unix:{open_folder}/s"))
+        found = (open_folder / "s").stat()
+        reservation.close()
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+    assert (found.st_gid, stat.S_IMODE(found.st_mode)) == (NOBODY, 0o660)

@@ -261,6 +261,7 @@ def _listen_on(path: Path) -> socket.socket:
     try:
         _remove_dead_socket(path)
         listening.bind(str(path))
+        _give_to_group_of_folder(path)
         os.chmod(path, _SOCKET_MODE)
         listening.listen(BACKLOG)
         listening.setblocking(False)  # of two workers that one connection wakes, one would wait
@@ -275,6 +276,12 @@ def _listen_on(path: Path) -> socket.socket:
         listening.close()
         raise
     return listening
+
+
+def _give_to_group_of_folder(path: Path) -> None:
+    """Only root and members of the group may; for others the socket keeps their own group."""
+    with suppress(PermissionError):
+        os.chown(path, -1, path.parent.stat().st_gid)
 
 
 def _remove_dead_socket(path: Path) -> None:
