@@ -188,7 +188,10 @@ def test_a_first_start_on_a_full_disk_says_so_and_a_later_one_finds_nothing_in_i
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert done.returncode == 2, done.stderr
-        assert json.loads(done.stdout)["error"]["code"] == "disk_full"
+        told = json.loads(done.stdout)["error"]
+        assert told["code"] == "disk_full"
+        assert str(data) in told["message"]
+        assert list(data.iterdir()) == []
         subprocess.run([*mount, "remount,size=64m", "none", data], check=True)
         instance = RunningInstance(data / "instance", tmp_path, listen="127.0.0.1:0")
         assert instance.stop() == 0
@@ -222,7 +225,9 @@ def test_a_rotation_that_meets_a_full_disk_says_so_and_stops_nothing(disk, start
         if done.returncode != 0:
             refused += 1
             assert done.returncode == 2, done.stderr + done.stdout
-            assert json.loads(done.stdout)["error"]["code"] in {"disk_full", "storage_full"}
+            told = json.loads(done.stdout)["error"]
+            assert told["code"] in {"disk_full", "storage_full"}
+            assert "what the command writes" not in told["message"]
         check_sound(start(), [])
     assert refused
 

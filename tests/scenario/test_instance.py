@@ -1,5 +1,6 @@
 """A whole instance as a user runs it: first start, second start, refusals, and a clean end."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 from tests.support.instance import HALLMARK, RunningInstance, isolated_environment
 
-from hallmark.errors import HallmarkError, Overloaded
+from hallmark.errors import ConfigurationError, HallmarkError, Overloaded
+from hallmark.instance.directory import locked_directory
 from hallmark.wiring.layout import Layout
 from hallmark.wiring.publishing import Publishing
 
@@ -191,21 +193,77 @@ def test_a_damaged_directory_is_refused_with_a_reason(stopped, damage, tmp_path)
     assert told["exitCode"] in (2, 5)
 
 
-def test_a_first_start_killed_at_any_moment_leaves_nothing_in_the_way(tmp_path):
-    for delay in (0.25, 0.35, 0.45, 0.55):
-        process = subprocess.Popen(
-            [*HALLMARK, "up", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"],
-            env=isolated_environment(tmp_path),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        time.sleep(delay)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    running = RunningInstance(tmp_path / "data", tmp_path, listen=None)
-    assert not (tmp_path / "data" / ".new").exists()
+MOMENTS = ("lock", ".new/keys/ca.pem", ".new/tlog/log.db", ".new/tuf", ".new/instance.json", "client")
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_first_start_killed_at_any_moment_leaves_nothing_in_the_way(tmp_path, moment):
+    """Killed when a file appears, or a little later: how fast the machine is decides nothing."""
+    data = tmp_path / "data"
+    process = subprocess.Popen(
+        [*HALLMARK, "up", "--data", str(data), "--listen", "127.0.0.1:0"],
+        env=isolated_environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not (data / moment).exists() and not (data / "instance.json").exists():
+        assert process.poll() is None
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    running = RunningInstance(data, tmp_path)  # port 0 agrees with whichever was kept
+    assert not (data / ".new").exists()
     assert running.stop() == 0
+
+
+@pytest.mark.parametrize("standing", [True, False], ids=["a folder that stood there", "no folder"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--listen", "nonsense"),
+        ("--listen", "192.0.2.1:0"),
+        ("--listen", "127.0.0.1:0", "--public-url", "ftp://x"),
+        ("--listen", "127.0.0.1:0", "--grpc-listen", "unix:x"),
+        ("--listen", "127.0.0.1:0", "--witness-mode", "strict"),
+    ],
+    ids=" ".join,
+)
+def test_a_first_start_that_fails_leaves_nothing_that_was_not_there(tmp_path, standing, wrong):
+    above = tmp_path / "above"
+    data = above / "data"
+    if standing:
+        data.mkdir(parents=True)
+    refused_start(tmp_path, "--data", str(data), *wrong)
+    assert above.exists() == standing
+    assert not standing or list(data.iterdir()) == []
+
+
+def test_a_first_start_that_fails_leaves_what_others_have_put_there(tmp_path):
+    data = tmp_path / "data"
+    (data / "keys").mkdir(parents=True)
+    (data / "keys" / "mine").write_text("x")
+    refused_start(tmp_path, "--data", str(data))
+    assert [str(item.relative_to(data)) for item in sorted(data.rglob("*"))] == ["keys", "keys/mine"]
+
+
+def test_a_failed_start_of_an_instance_leaves_it_as_it_is(stopped, tmp_path):
+    before = sorted(stopped.root.rglob("*"))
+    refused_start(tmp_path, "--data", str(stopped.root), "--listen", "nonsense")
+    assert sorted(stopped.root.rglob("*")) == before
+
+
+def test_a_lock_that_its_holder_takes_away_meanwhile_is_not_taken_for_one(tmp_path, monkeypatch):
+    real = fcntl.flock
+
+    def lock_late(descriptor, how):
+        (tmp_path / "data" / "lock").unlink()
+        real(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    with pytest.raises(ConfigurationError) as caught, locked_directory(tmp_path / "data"):
+        pass
+    assert caught.value.code == "instance_running"
 
 
 def test_workers_end_with_the_parent(tmp_path):

@@ -4,6 +4,7 @@ import errno
 import os
 import sqlite3
 import threading
+from pathlib import Path
 
 import pytest
 from tests.support.small_ca import SmallCa
@@ -12,6 +13,8 @@ from hallmark.adapters.storage.filesystem import FileObjectStore
 from hallmark.adapters.storage.full_disk import refusing_unwritten
 from hallmark.adapters.storage.grants import SqliteGrants
 from hallmark.adapters.storage.issuers import ObjectIssuerStore
+from hallmark.client.files import file_error
+from hallmark.durable_files import naming
 from hallmark.errors import ConfigurationError, Overloaded
 
 FORM = {"client_id": "sigstore", "scope": "openid email"}
@@ -110,3 +113,20 @@ def test_an_error_that_leaves_unknown_what_was_written_passes(error):
     with pytest.raises(type(error)) as caught, refusing_unwritten("it"):
         raise error
     assert caught.value is error
+
+
+def test_an_error_of_a_full_disk_names_the_file_and_the_folder(tmp_path):
+    """A write names no file of its own accord."""
+    target = tmp_path / "target"
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        with pytest.raises(OSError, match="No space left") as caught, naming(target):
+            full.write(b"x")
+    told = file_error(caught.value, Path(caught.value.filename), doing="use")
+    assert told.code == "disk_full"
+    assert told.message == f"cannot use {target}: the disk of {tmp_path} is full"
+
+
+def test_an_error_that_names_its_file_keeps_the_name(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, naming(tmp_path):
+        (tmp_path / "missing").open()
+    assert caught.value.filename == str(tmp_path / "missing")

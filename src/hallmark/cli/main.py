@@ -113,8 +113,12 @@ def _answer(error: Exception, *, as_json: bool) -> int:
 
         from hallmark.client.files import file_error
 
-        name = error.filename if isinstance(error.filename, str) else "what the command writes"
-        return _fail(describe_error(file_error(error, Path(name), doing="use")), as_json=as_json)
+        named = isinstance(error.filename, str)
+        found = file_error(error, Path(error.filename if named else ""), doing="use")
+        if not named:
+            what = f"cannot use what the command writes: {(error.strerror or '').lower()}"
+            found = ConfigurationError(what, code=found.code, hint=found.hint)
+        return _fail(describe_error(found), as_json=as_json)
     return _fail(describe_error(_name_full_disk(error) or unexpected(error)), as_json=as_json)
 
 

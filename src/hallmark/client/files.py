@@ -30,6 +30,10 @@ _CODES: Final = {
 def file_error(error: OSError, path: Path, *, doing: str) -> HallmarkError:
     """Turn an operating system's error about `path` into ours; `doing` is a word such as `read`."""
     code, hint = _CODES.get(error.errno or 0, ("file_error", "check the file and its folder"))
+    if code == "disk_full":
+        return ConfigurationError(
+            f"cannot {doing} {path}: the disk of {path.parent} is full", code=code, hint=hint
+        )
     reason = (error.strerror or type(error).__name__).lower()
     return ConfigurationError(f"cannot {doing} {path}: {reason}", code=code, hint=hint)
 

@@ -30,7 +30,7 @@ from hallmark.wiring.layout import VERSION, InstanceFile, Layout
 from hallmark.wiring.publishing import Publishing
 from hallmark.wiring.settings import Settings
 from hallmark.wiring.shards import open_tlog
-from hallmark.wiring.witnessing import change_setting
+from hallmark.wiring.witnessing import change_setting, check_setting
 
 logger = logging.getLogger("hallmark.instance")
 
@@ -86,6 +86,7 @@ def run_instance(options: Options, announce: Callable[[Running], None]) -> None:
             )
             try:
                 if new:
+                    check_setting(layout, options.witness_policy, options.witness_mode)
                     create_instance(layout, held.instance, now=datetime.now(UTC))
                     install(layout)
                 _, signer = open_tlog(layout, held.instance)

@@ -58,11 +58,28 @@ def change_setting(layout: Layout, signer: NoteSigner, policy: bytes | None, mod
     if mode == OFF:
         layout.witnesses.unlink(missing_ok=True)
         return
-    if policy is None and mode is None:
+    setting = check_setting(layout, policy, mode)
+    if setting is None:
         return
-    setting = _changed(layout, policy, mode)
-    _check(setting, layout, signer)
+    _check_logs(setting, layout, signer)
     write_durably(layout.witnesses, msgspec.json.encode(setting))
+
+
+def check_setting(layout: Layout, policy: bytes | None, mode: str | None) -> WitnessSetting | None:
+    """Check what can be checked of a change before there is an instance; None where nothing is to be kept.
+
+    Raises `ConfigurationError`.
+    """
+    if mode == OFF or (policy is None and mode is None):
+        return None
+    setting = _changed(layout, policy, mode)
+    parsed = setting.parse()
+    if parsed.quorum == NONE:
+        raise ConfigurationError(
+            "the quorum of the policy is none", code="empty_quorum", hint="pass --witness-mode off instead"
+        )
+    Witnesses(parsed, setting.mode)
+    return setting
 
 
 def _changed(layout: Layout, policy: bytes | None, mode: str | None) -> WitnessSetting:
@@ -77,7 +94,7 @@ def _changed(layout: Layout, policy: bytes | None, mode: str | None) -> WitnessS
     return WitnessSetting(chosen, known.policy if policy is None else policy)
 
 
-def _check(setting: WitnessSetting, layout: Layout, signer: NoteSigner) -> None:
+def _check_logs(setting: WitnessSetting, layout: Layout, signer: NoteSigner) -> None:
     """`signer` is the first shard's; a policy may name whichever shard clients write to by now."""
     policy = setting.parse()
     signers = [signer, *(open_shard(layout, layout.read_instance(), item)[1] for item in _later(layout))]
@@ -89,11 +106,6 @@ def _check(setting: WitnessSetting, layout: Layout, signer: NoteSigner) -> None:
             code="log_not_in_policy",
             hint="add a line `log` with that key, or leave the log lines out",
         )
-    if policy.quorum == NONE:
-        raise ConfigurationError(
-            "the quorum of the policy is none", code="empty_quorum", hint="pass --witness-mode off instead"
-        )
-    Witnesses(policy, setting.mode)
 
 
 def _later(layout: Layout) -> tuple[Shard, ...]:

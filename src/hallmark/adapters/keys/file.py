@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from hallmark.core.keys import key_algorithm
+from hallmark.durable_files import naming
 from hallmark.errors import ConfigurationError, MalformedInput
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
@@ -60,7 +61,7 @@ def write_key(path: Path, key: PrivateKey | MLDSA44PrivateKey) -> None:
     """Write a new key file, readable by its owner alone from its first byte on, and durable."""
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with naming(path), os.fdopen(descriptor, "wb") as file:
         file.write(pem)
         file.flush()
         os.fsync(file.fileno())

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from hallmark.durable_files import sync_folder, write_all
+from hallmark.durable_files import naming, sync_folder, write_all
 from hallmark.errors import NotFound
 from hallmark.ports import StorageFailed
 
@@ -62,7 +62,8 @@ class FileObjectStore:
         beside = self._unfinished / f"{os.getpid()}-{threading.get_ident()}"
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
-            write_all(descriptor, data)
+            with naming(target):
+                write_all(descriptor, data)
             beside.rename(target)
         except BaseException:
             os.close(descriptor)

@@ -51,8 +51,13 @@ def refuse_unwritten(error: Exception, what: str, *, retry_after: int = _RETRY_S
         code = _DATABASE_CODES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
     if code is not None:
         raise Overloaded(
-            f"{what} cannot be written: {error}",
+            f"{what} cannot be written: {_reason(error)}",
             code=code,
             retry_after=retry_after,
             hint="free space on the disk, make it writable, or end what holds the file; nothing was lost",
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Callers are told: no path of this machine."""
+    return (error.strerror or "").lower() if isinstance(error, OSError) else str(error)

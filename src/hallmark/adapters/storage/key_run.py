@@ -25,7 +25,7 @@ from typing import Final
 import msgspec
 
 from hallmark.adapters.storage.key_filter import KeyFilter
-from hallmark.durable_files import sync_folder, write_all
+from hallmark.durable_files import naming, sync_folder, write_all
 from hallmark.ports import DEDUP_KEY_SIZE, StorageFailed
 
 RECORD_SIZE: Final = DEDUP_KEY_SIZE + 6
@@ -227,7 +227,8 @@ class RunWriter:
 
     def _put(self, data: bytes) -> None:
         self._digest.update(data)
-        write_all(self._descriptor, data)
+        with naming(self._beside):
+            write_all(self._descriptor, data)
         self._unsynced += len(data)
         if self._unsynced >= _SYNC_BYTES:
             self._sync()
