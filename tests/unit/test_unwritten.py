@@ -118,9 +118,10 @@ def test_an_error_that_leaves_unknown_what_was_written_passes(error):
 def test_an_error_of_a_full_disk_names_the_file_and_the_folder(tmp_path):
     """A write names no file of its own accord."""
     target = tmp_path / "target"
-    with Path("/dev/full").open("wb", buffering=0) as full:
-        with pytest.raises(OSError, match="No space left") as caught, naming(target):
-            full.write(b"x")
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    with pytest.raises(OSError, match="No space left") as caught, naming(target):
+        os.write(descriptor, b"x")
+    os.close(descriptor)
     told = file_error(caught.value, Path(caught.value.filename), doing="use")
     assert told.code == "disk_full"
     assert told.message == f"cannot use {target}: the disk of {tmp_path} is full"
