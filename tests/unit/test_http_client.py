@@ -205,6 +205,7 @@ def test_a_refusal_carries_the_reason_of_the_service():
     bodies = {
         b'{"code":3,"message":"bad key","details":[]}': "bad key",
         b'{"code":3,"message":"no","details":[{"@type":"x","metadata":{"message":"why"}}]}': "no; why",
+        b'{"code":3,"message":"no: why","details":[{"@type":"x","metadata":{"message":"why"}}]}': "no: why",
         b'{"error":"invalid_grant","error_description":"used"}': "invalid_grant; used",
         b"plain text\nover lines": "plain text over lines",
         b"<html>": "",

@@ -327,7 +327,11 @@ def problem_text(body: bytes) -> str:
         return one_line(body[:400].decode("utf-8", "replace")) if not body.startswith(b"<") else ""
     reasons = [problem.message or problem.error, problem.error_description]
     reasons += [item.metadata.get("message", "") for item in problem.details[:4]]
-    return one_line("; ".join(dict.fromkeys(reason for reason in reasons if reason)))
+    said: list[str] = []
+    for reason in reasons:
+        if reason and not any(reason in earlier for earlier in said):  # a message often ends with its detail's
+            said.append(reason)
+    return one_line("; ".join(said))
 
 
 def _hint(body: bytes) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from hallmark.adapters.storage.full_disk import refuse_full_disk
 from hallmark.adapters.storage.key_index import (
     read_recent,
     read_runs,
@@ -55,6 +56,8 @@ class SqliteAudit:
             )
             self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         except sqlite3.DatabaseError as error:
+            if path.exists():
+                refuse_full_disk(error, path)
             raise ConfigurationError(
                 f"the log's database {path} cannot be read: {error}",
                 code="damaged_state",
