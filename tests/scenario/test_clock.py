@@ -1,5 +1,6 @@
 """Where this machine's clock is not the service's, that is said before what follows from it."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -42,6 +43,28 @@ def test_signing_with_a_wrong_clock_says_so_first(
         error, hint = machine.run(*sign, *options, exit_code=exit_code).stderr.splitlines()
         assert error.partition("this machine's")[2].startswith(f" clock is {words} that of 127.0.0.1:"), error
         assert hint.startswith("hint: set this machine's clock")
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(-7230, "2 h behind"), (9 * 86400 + 30, "9 d ahead of")])
+@pytest.mark.parametrize("with_files", [True, False])
+def test_doctor_with_a_wrong_clock_says_so_first_and_gives_no_other_hint(
+    instance, tmp_path, seconds, words, with_files
+):
+    machine = Machine(instance, tmp_path, EMAIL)
+    machine.pin()
+    clock = SteppedClock(tmp_path)
+    clock.step(seconds)
+    machine.environment |= clock.environment
+    config = str(instance.client / "client_trust_config.json")
+    options = ["--trust-config", config] if with_files else []
+    lines = machine.run("doctor", *options, exit_code=5).stderr.splitlines()
+    assert lines[0].startswith(f"error: clock: this machine's clock is {words} that of 127.0.0.1:")
+    assert {line for line in lines if line.startswith("hint: ")} <= {
+        "hint: set this machine's clock, for example with NTP, and run the command again",
+        "hint: the clock may explain it: set that first",
+    }
+    told = json.loads(machine.run("doctor", "--json", *options, exit_code=5).stdout)
+    assert (told["error"]["code"], told["checks"][0]["check"]) == ("clock_skew", "clock")
 
 
 def test_pinning_with_a_wrong_clock_says_so_first(instance, tmp_path):

@@ -249,3 +249,19 @@ def test_a_disk_that_is_full_before_the_first_certificate_and_login_refuses_them
         assert http.request("POST", f"{instance.base_url}{path}", body=body).status == 200
     check_sound(instance, [])
     assert "Traceback" not in (tmp_path / "up.log").read_text()
+
+
+def test_doctor_and_fsck_on_a_full_disk_ask_for_space_and_not_for_a_restore(disk, start):
+    instance = start(first=True)
+    assert instance.stop() == 0
+    fill(disk.path / "filler", leaving=0)
+    done = instance.run("doctor", "--data", str(instance.root), "--json", check=False)
+    assert done.returncode == 6
+    wrong = [item["error"] for item in json.loads(done.stdout)["checks"] if not item["ok"]]
+    assert len(wrong) >= 2
+    for error in wrong:
+        assert "restore" not in error["message"] + error["hint"]
+        assert "free some space" in error["hint"], error
+    for command in ("fsck", "reindex"):
+        done = instance.run("log", command, "--data", str(instance.root), check=False)
+        assert "restore" not in done.stdout + done.stderr

@@ -77,6 +77,14 @@ def test_an_issuing_certificate_that_has_ended_is_named(layout):
     assert "issuing certificate" in wrong(layout, NOW + ISSUING_LIFETIME)
 
 
+def test_whatever_is_wrong_comes_with_what_to_do(layout):
+    (layout.root / "tlog" / "log.db").write_bytes(b"no database" * 1000)
+    later = [item for item in examined(layout, NOW + 10 * ISSUING_LIFETIME).values() if not item.ok]
+    assert {"tlog", "issuing certificate", "tuf root"} <= {item.check for item in later}
+    assert [item.check for item in later if not item.hint] == []
+    assert [item.check for item in examined(layout, NOW).values() if item.ok and item.hint] == []
+
+
 def test_trust_metadata_that_nobody_renewed_is_announced_then_named(layout):
     found = examined(layout, NOW + timedelta(days=6))["tuf timestamp"]
     assert (found.ok, found.soon) == (True, True)

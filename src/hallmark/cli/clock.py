@@ -8,6 +8,7 @@ from hallmark.errors import HallmarkError, RemoteError, TrustError, Unauthentica
 
 # Tokens and certificates live for minutes; a Date header is exact to the second.
 MAX_DIFFERENCE: Final = timedelta(minutes=1)
+HINT: Final = "set this machine's clock, for example with NTP, and run the command again"
 _ASK_SECONDS: Final = 3.0
 _CLOCK_ERRORS: Final = (TrustError, Unauthenticated, RemoteError, VerificationError)
 
@@ -20,15 +21,25 @@ def explain_clock(error: HallmarkError, url: str, http: HttpClient | None = None
     if not isinstance(error, _CLOCK_ERRORS) or not url:
         return error
     clock = http.clock if http is not None else None
-    clock = clock or _ask(url)
-    if clock is None or abs(clock.ahead) <= MAX_DIFFERENCE:
+    wrong = describe_clock(clock or ask_clock(url))
+    if not wrong:
         return error
+    return type(error)(f"{wrong}: {error.message}", code=error.code, hint=HINT)
+
+
+def blame_clock(error: HallmarkError) -> HallmarkError:
+    """Change the hint of an error that a wrong clock may explain; that the clock is wrong was said before."""
+    if not isinstance(error, _CLOCK_ERRORS):
+        return error
+    return type(error)(error.message, code=error.code, hint="the clock may explain it: set that first")
+
+
+def describe_clock(clock: ServerClock | None) -> str:
+    """Say which way this machine's clock is wrong, and how far; nothing where it is right or unknown."""
+    if clock is None or abs(clock.ahead) <= MAX_DIFFERENCE:
+        return ""
     where = f"{how_long(abs(clock.ahead))} {'ahead of' if clock.ahead > timedelta(0) else 'behind'}"
-    return type(error)(
-        f"this machine's clock is {where} that of {clock.host}: {error.message}",
-        code=error.code,
-        hint="set this machine's clock, for example with NTP, and run the command again",
-    )
+    return f"this machine's clock is {where} that of {clock.host}"
 
 
 def how_long(time: timedelta) -> str:
@@ -41,7 +52,8 @@ def how_long(time: timedelta) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
 
 
-def _ask(url: str) -> ServerClock | None:
+def ask_clock(url: str) -> ServerClock | None:
+    """Compare with the clock of a service; None where it does not answer."""
     http = HttpClient(timeout_seconds=_ASK_SECONDS, deadline_seconds=_ASK_SECONDS)
     try:
         http.get(url, service="the instance")

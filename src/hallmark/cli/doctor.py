@@ -9,26 +9,27 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
+from hallmark.cli.clock import HINT as CLOCK_HINT
+from hallmark.cli.clock import ask_clock, blame_clock, describe_clock
 from hallmark.cli.exit_codes import exit_code_of, gravest
 from hallmark.cli.options import PATH, instance_option, json_option, trust_config_option
 from hallmark.cli.output import CommandFailed, Output, describe_error, print_json
 from hallmark.cli.trust import TrustOptions, trust_to_sign
 from hallmark.client.contexts import Context, load_contexts
-from hallmark.client.http import HttpClient, one_line, refused
+from hallmark.client.http import HttpClient, ServerClock, one_line, refused
 from hallmark.client.kept_trust import kept_trust
 from hallmark.client.oidc import discover
 from hallmark.client.signing import choose_services
 from hallmark.client.timestamp import TimestampClient
+from hallmark.client.trust import choose_source, local_client_trust_config, read_client_trust_config
 from hallmark.core.signing_config import ClientTrustConfig
 from hallmark.core.timestamp import parse_timestamp
 from hallmark.errors import HallmarkError, RemoteError, TrustError
 
 _SOON: Final = timedelta(days=2)
 _MAX_CHECKS: Final = 2000  # of an instance with the most shards that there may be, and as much again
-_MAX_SKEW: Final = timedelta(seconds=60)  # minutes apart, tokens and certificates stop to fit
-
-
-_HEALTH_HINT: Final = "its operator finds the rest on standard error of hallmark up"
+_HEALTH_HINT: Final = "its operator finds what to do with hallmark doctor --data DIR"
+_OWN_HINT: Final = "see the standard error of hallmark up, or its log file"
 
 
 class _HealthCheck(Protocol):
@@ -42,6 +43,13 @@ class _HealthCheck(Protocol):
     def found(self) -> str: ...
     @property
     def soon(self) -> bool: ...
+
+
+class _OwnCheck(_HealthCheck, Protocol):
+    """What is told from within: what to do, too."""
+
+    @property
+    def hint(self) -> str: ...
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -75,10 +83,7 @@ def command(*, data: Path | None, instance: str, trust_config: Path | None, as_j
     With --data look at nothing but that directory, from within.
     """
     output = Output(as_json=as_json)
-    if data is not None:
-        findings = _directory(data)
-    else:
-        findings = [_check("contexts", _contexts), *_instance(instance, trust_config)]
+    findings = _directory(data) if data is not None else _from_outside(instance, trust_config)
     for item in findings:
         if item.error is None and item.soon:
             output.note(f"soon {item.check}: {item.found}")
@@ -87,6 +92,47 @@ def command(*, data: Path | None, instance: str, trust_config: Path | None, as_j
         else:
             output.error(item.error, about=item.check)
     _finish(output, findings)
+
+
+def _from_outside(instance: str, trust_config: Path | None) -> list[_Finding]:
+    """Look at the clock first: a wrong one explains what comes after it, whose hints would mislead."""
+    clock = _clock(instance, trust_config)
+    findings = [_check("contexts", _contexts), *_instance(instance, trust_config)]
+    if clock is None:
+        return findings
+    if clock.error is not None:
+        findings = [
+            msgspec.structs.replace(item, error=item.error and blame_clock(item.error)) for item in findings
+        ]
+    return [clock, *findings]
+
+
+def _clock(instance: str, trust_config: Path | None) -> _Finding | None:
+    """Compare this machine's clock with that of the instance; None where nothing can be asked."""
+    try:
+        url = _service_url(instance, trust_config)
+    except HallmarkError:  # told by what needs it
+        return None
+    told = ask_clock(url) if url else None
+    if told is None:
+        return None
+    wrong = describe_clock(told)
+    error = TrustError(wrong, code="clock_skew", hint=CLOCK_HINT) if wrong else None
+    return _Finding("clock", f"that of {told.host}, to a minute", error)
+
+
+def _service_url(instance: str, trust_config: Path | None) -> str:
+    """Find a service to ask for the time, without any trust material that a wrong clock would spoil."""
+    source = None if trust_config is not None else choose_source(instance)
+    if isinstance(source, Context):
+        return source.url
+    if trust_config is not None:
+        trust = read_client_trust_config(trust_config)
+    elif source is not None:
+        trust = local_client_trust_config(source)
+    else:
+        return ""
+    return next((service.url for service in trust.signing_config.ca_urls), "")
 
 
 def _check(name: str, look: Callable[[], str]) -> _Finding:
@@ -156,14 +202,19 @@ def _directory(data: Path) -> list[_Finding]:
     layout = Layout(data)
     layout.check_exists()
     check_owner(data)
-    return [_finding(item.check, item) for item in examine_instance(layout, datetime.now(UTC))]
+    return [_own_finding(item) for item in examine_instance(layout, datetime.now(UTC))]
 
 
-def _finding(name: str, item: "_HealthCheck") -> _Finding:
+def _own_finding(item: _OwnCheck) -> _Finding:
+    """The reader is the operator, and the instance may be stopped."""
+    return _finding(item.check, item, one_line(item.hint) or _OWN_HINT)
+
+
+def _finding(name: str, item: _HealthCheck, hint: str = _HEALTH_HINT) -> _Finding:
     check, found = one_line(name), one_line(item.found)
     if item.ok:
         return _Finding(check, found, soon=item.soon)
-    return _Finding(check, found, RemoteError(found, code="unhealthy_instance", hint=_HEALTH_HINT))
+    return _Finding(check, found, RemoteError(found, code="unhealthy_instance", hint=hint))
 
 
 def _signing_config(trust: ClientTrustConfig, http: HttpClient) -> str:
@@ -188,13 +239,9 @@ def _timestamp_authority(trust: ClientTrustConfig, http: HttpClient) -> str:
     """Its timestamps tell its clock."""
     for service in trust.signing_config.tsa_urls:
         time = parse_timestamp(TimestampClient(service.url, http).fetch(b"hallmark doctor")).time
-        skew = abs(datetime.now(UTC) - time)
-        if skew > _MAX_SKEW:
-            raise TrustError(
-                f"the clocks of this machine and of {service.url} are {skew} apart",
-                code="clock_skew",
-                hint="set this machine's clock, for example with NTP",
-            )
+        clock = ServerClock(urlsplit(service.url).netloc, datetime.now(UTC) - time)
+        if wrong := describe_clock(clock):
+            raise TrustError(wrong, code="clock_skew", hint=CLOCK_HINT)
     return ", ".join(item.url for item in trust.signing_config.tsa_urls) or "none"
 
 

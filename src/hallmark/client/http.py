@@ -329,7 +329,9 @@ def problem_text(body: bytes) -> str:
     reasons += [item.metadata.get("message", "") for item in problem.details[:4]]
     said: list[str] = []
     for reason in reasons:
-        if reason and not any(reason in earlier for earlier in said):  # a message often ends with its detail's
+        if reason and not any(
+            reason in earlier for earlier in said
+        ):  # a message often ends with its detail's
             said.append(reason)
     return one_line("; ".join(said))
 

@@ -17,7 +17,8 @@ _SERVING: Final = b'{"status":"SERVING"}'
 class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that was tried; `soon` says that it will fail unless somebody does something.
 
-    `ends` is when it ends by itself, in seconds since 1970; None for what does not.
+    `ends` is when it ends by itself, in seconds since 1970; None for what does not. `hint` is what its
+    operator can do about it.
     """
 
     check: str
@@ -25,6 +26,7 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     found: str
     soon: bool = False
     ends: int | None = None
+    hint: str = ""
 
 
 Examine = Callable[[], Sequence[HealthCheck]]

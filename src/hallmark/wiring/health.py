@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from cryptography import x509
 
+from hallmark.client.files import file_error
 from hallmark.durable_files import write_durably
 from hallmark.errors import HallmarkError
 from hallmark.ports import HeadStore, StorageFailed
@@ -29,6 +30,15 @@ SOON: Final = timedelta(days=90)
 
 _LEAST_BYTES: Final = 16 << 20  # less than one batch of the largest entries, its tiles and the database's log
 _FEW_BYTES: Final = 1 << 30  # some ten million entries' tiles: time enough to find more room
+_RENEWED: Final = (
+    "a running instance renews it: start it, or see on the standard error of `hallmark up` why not"
+)
+_REPLACED: Final = "see that this machine's clock is right; then make a new instance, in another directory"
+_FREE: Final = "free some space, or move the directory to a larger disk; nothing was lost"
+_ASK: Final = (
+    "see that the instance runs and reaches its witnesses; its standard error says who does not answer"
+)
+_STARTED: Final = "start the instance, which publishes them; where it runs, see why on its standard error"
 _LATE: Final = timedelta(seconds=60)  # publication takes a second, a round of witnesses less than thirty
 
 
@@ -38,6 +48,7 @@ class Expiry(msgspec.Struct, frozen=True):
     name: str
     ends: datetime
     notice: timedelta
+    hint: str = ""
 
     def check(self, now: datetime) -> HealthCheck:
         """Say how long it lasts."""
@@ -46,7 +57,14 @@ class Expiry(msgspec.Struct, frozen=True):
         ok = left > timedelta(0)
         found = f"ends {when}, in {_duration(left)}" if ok else f"ended {when}, {_duration(-left)} ago"
         ends = int(self.ends.timestamp())
-        return HealthCheck(check=self.name, ok=ok, found=found, soon=ok and left < self.notice, ends=ends)
+        soon = ok and left < self.notice
+        return HealthCheck(
+            check=self.name, ok=ok, found=found, soon=soon, ends=ends, hint="" if ok else self.hint
+        )
+
+
+class _Late(StorageFailed):
+    """Entries that wait for publication: nothing is broken yet."""
 
 
 def examine_instance(layout: Layout, now: datetime) -> tuple[HealthCheck, ...]:
@@ -64,7 +82,7 @@ def _examine(layout: Layout, now: datetime) -> Iterator[HealthCheck]:
             yield _attempt(name, lambda name=name: _log(open_log(layout, name), now))  # type: ignore[misc]
         yield from _witnesses(layout, now)
     except (HallmarkError, OSError, StorageFailed) as error:
-        yield HealthCheck(check="state", ok=False, found=str(error))
+        yield _wrong("state", error)
 
 
 def expiries(layout: Layout) -> tuple[Expiry, ...]:
@@ -75,9 +93,9 @@ def expiries(layout: Layout) -> tuple[Expiry, ...]:
 def _certificates(layout: Layout, service: str) -> Iterator[Expiry]:
     leaf, *above = read_chain(layout, service)
     names = {"ca": "issuing certificate", "tsa": "timestamping certificate"}
-    yield Expiry(names[service], _end_of(leaf), SOON)
+    yield Expiry(names[service], _end_of(leaf), SOON, _REPLACED)
     for der in above:
-        yield Expiry(f"{service} root certificate", _end_of(der), SOON)
+        yield Expiry(f"{service} root certificate", _end_of(der), SOON, _REPLACED)
 
 
 def _end_of(der: bytes) -> datetime:
@@ -88,14 +106,24 @@ def _roles(layout: Layout) -> Iterator[Expiry]:
     """The roles are renewed after half of their lives: one in its last quarter was not."""
     lifetimes = Lifetimes()
     for status in TrustRepository(layout.tuf, TufKeys({}), lifetimes).status():
-        yield Expiry(f"tuf {status.role}", status.expires, getattr(lifetimes, status.role) / 4)
+        yield Expiry(f"tuf {status.role}", status.expires, getattr(lifetimes, status.role) / 4, _RENEWED)
 
 
 def _attempt(name: str, look: Callable[[], str]) -> HealthCheck:
     try:
         return HealthCheck(check=name, ok=True, found=look())
     except (HallmarkError, OSError, StorageFailed) as error:
-        return HealthCheck(check=name, ok=False, found=str(error))
+        return _wrong(name, error)
+
+
+def _wrong(name: str, error: Exception) -> HealthCheck:
+    """Say what is wrong; the error's own hint tells a full disk from a damaged file."""
+    hint = error.hint if isinstance(error, HallmarkError) else ""
+    if isinstance(error, OSError):
+        hint = file_error(error, Path(), doing="use").hint
+    if isinstance(error, _Late):
+        hint = _STARTED
+    return HealthCheck(check=name, ok=False, found=str(error), hint=hint)
 
 
 def _probe(layout: Layout) -> str:
@@ -116,7 +144,8 @@ def _space(layout: Layout) -> HealthCheck:
     folders = (layout.root, *(layout.database(name).parent for name in _folders(layout)))
     free = min(_free_bytes(folder) for folder in folders)
     found = f"{free / 2**20:,.0f} MiB free"
-    return HealthCheck(check="disk", ok=free >= _LEAST_BYTES, found=found, soon=free < _FEW_BYTES)
+    ok = free >= _LEAST_BYTES
+    return HealthCheck(check="disk", ok=ok, found=found, soon=free < _FEW_BYTES, hint="" if ok else _FREE)
 
 
 def _folders(layout: Layout) -> tuple[str, ...]:
@@ -139,7 +168,7 @@ def _log(log: OpenLog, now: datetime) -> str:
         head = store.head()
         late = _behind(store, head.applied, now)
         if late > _LATE:
-            raise StorageFailed(f"{head.size - head.applied} entries wait for publication since {late}")
+            raise _Late(f"{head.size - head.applied} entries wait for publication since {late}")
         return f"{head.size} entries, {head.size - head.applied} of them not yet in tiles"
 
 

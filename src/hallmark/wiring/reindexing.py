@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from hallmark.adapters.storage.full_disk import refuse_full_disk
 from hallmark.adapters.storage.key_index import runs_folder
 from hallmark.adapters.storage.key_rebuild import rebuild_run
 from hallmark.adapters.storage.sqlite_audit import SqliteAudit
@@ -22,12 +23,13 @@ def reindex_log(layout: Layout, name: str, progress: Progress) -> tuple[str, ...
 
     The caller holds the instance's directory: no process serves the log meanwhile. Raises `InvalidEntry`
     (`damaged_log`) where the entries that are needed are not those of the tree, and `ConfigurationError`
-    (`storage_failed`) where disk or database fails; what is done by then stays.
+    (`storage_failed`, or `disk_full`) where disk or database fails; what is done by then stays.
     """
     log = open_log(layout, name)
     try:
         return _reindex(log, layout.database(name), progress)
     except (OSError, StorageFailed) as error:
+        refuse_full_disk(error, layout.database(name))
         raise ConfigurationError(
             f"the dedup index of {name} cannot be made anew: {error}",
             code="storage_failed",

@@ -26,7 +26,8 @@ _FILE_CODES: Final = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EROFS: _RE
 def refuse_full_disk(error: Exception, path: Path) -> None:
     """Raise `ConfigurationError` (`disk_full`) where there is no room beside `path`, else do nothing."""
     found = os.statvfs(path.parent)
-    full = isinstance(error, sqlite3.Error) and error.sqlite_errorcode == sqlite3.SQLITE_FULL
+    full = isinstance(error, OSError) and _FILE_CODES.get(error.errno or 0) == _FULL
+    full = full or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
     if full or found.f_bavail * found.f_frsize < _ROOM_BYTES:
         raise ConfigurationError(
             f"the disk of {path} is full", code="disk_full", hint="free some space and run the command again"
