@@ -4,11 +4,13 @@ import json
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests.support.instance import HALLMARK, RunningInstance
 
+from hallmark.adapters.storage.witness_state import SqliteWitnessState
 from hallmark.errors import ConfigurationError
 from hallmark.instance import ownership
 from hallmark.instance.directory import locked_directory
@@ -113,3 +115,84 @@ def test_what_was_open_to_others_is_closed_at_the_next_start_and_said(data, tmp_
     assert [path for path in wide if path.stat().st_mode & 0o022] == []
     assert stat.S_IMODE((data / "client" / "token_secret").stat().st_mode) & 0o077 == 0
     assert f"{len(set(wide))} files and folders of {data} were open" in (tmp_path / "up.log").read_text()
+
+
+READABLE = """
+import json, os, sys
+os.setgid(54321), os.setuid(54321)
+def readable(path):
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+    except OSError:
+        return False
+    return True
+print(json.dumps([path for path in json.load(sys.stdin) if readable(path)]))
+"""
+FOR_ANYBODY = (
+    "ca/",
+    "tsa/",
+    "tuf/",
+    "client/",
+    "tlog/public/",
+    "ctlog/public/",
+    "instance.json",
+    "shards.json",
+    "place.json",
+)
+
+
+@pytest.fixture
+def passable(tmp_path):
+    """A folder whose parents all let other users through."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if not folder.stat().st_mode & 0o001:
+            folder.chmod(folder.stat().st_mode | 0o011)
+        if str(folder) == "/tmp":
+            break
+    return tmp_path
+
+
+def readable_by_another_user(root: Path) -> set[str]:
+    files = [str(path) for path in everything(root) if path.is_file()]
+    asked = subprocess.run(
+        [sys.executable, "-c", READABLE], input=json.dumps(files), capture_output=True, text=True, check=True
+    )
+    return {str(Path(path).relative_to(root)) for path in json.loads(asked.stdout)}
+
+
+@as_root
+def test_another_user_can_open_nothing_that_the_instance_or_sqlite_locks(passable):
+    """A read lock on a database's shared memory, or on a lock file, would stop all writers."""
+    root = passable / "data"
+    root.mkdir(mode=0o755)
+    instance = RunningInstance(root, passable)
+    try:
+        instance.run("log", "rotate", "--data", str(root))
+        assert (root / "tlog" / "log.db-shm").exists()
+        found = readable_by_another_user(root)
+    finally:
+        instance.stop()
+    assert "tlog/public/checkpoint" in found  # the question was worth asking
+    assert "client/token_secret" not in found
+    assert [name for name in found if not name.startswith(FOR_ANYBODY) and "/public/" not in name] == []
+
+
+@as_root
+def test_databases_and_locks_that_others_could_open_are_closed_at_the_next_start(data, tmp_path):
+    left = [data / "tlog" / name for name in ("log.db", "log.db-wal", "log.db-shm", "log.lock")]
+    for path in (*left, data / "trust.lock"):
+        path.touch()
+        path.chmod(0o644)
+    RunningInstance(data, tmp_path, listen=None).stop()
+    modes = {path: oct(path.stat().st_mode & 0o777) for path in (*left, data / "trust.lock") if path.exists()}
+    assert set(modes.values()) == {"0o600"}
+    assert len(modes) >= 3
+
+
+def test_a_witness_keeps_what_it_remembers_to_itself(tmp_path):
+    state = SqliteWitnessState(tmp_path / "heads.db")
+    try:
+        modes = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()}
+    finally:
+        state.close()
+    assert modes == dict.fromkeys(("heads.db", "heads.db-wal", "heads.db-shm"), "0o600")

@@ -9,6 +9,7 @@ import os
 import pwd
 import stat
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +20,11 @@ logger = logging.getLogger("hallmark.instance")
 _PRIVATE: Final = ("keys", "idp", "client/token_secret")  # whose content nobody else may read
 _OURS: Final = (
     *("keys", "idp", "ca", "tsa", "tuf", "client", "tlog", "ctlog", "shards"),
-    *("instance.json", "witnesses.json", "shards.json", "trust.lock", "lock", "witness.json", "heads.db"),
+    *("instance.json", "witnesses.json", "shards.json", "trust.lock", "lock", "witness.json"),
+    *("heads.db", "heads.db-wal", "heads.db-shm"),
 )
+# A user who may read a file may lock it: what we lock, or SQLite, nobody else may open at all.
+_LOCKED: Final = ("lock", "*.lock", "*.db", "*.db-wal", "*.db-shm")
 _OTHERS_WRITE: Final = 0o022
 _OTHERS: Final = 0o077
 _SHALLOW: Final = 1  # levels of `public`: what stands below was made under the same umask
@@ -48,23 +52,24 @@ def close_to_others(root: Path) -> None:
     Raises `ConfigurationError` (`not_the_owner`) for what another user has put there.
     """
     changed = sum(_close(root / name, _OTHERS) for name in _PRIVATE) + _close(root, _OTHERS_WRITE)
-    changed += sum(_close_below(root / name, _OTHERS_WRITE) for name in _OURS)
+    changed += sum(_close_below(root / name) for name in _OURS)
     if changed:
         logger.warning("%d files and folders of %s were open to other users, and are no more", changed, root)
 
 
-def _close_below(path: Path, mask: int, levels: int | None = None) -> int:
+def _close_below(path: Path, levels: int | None = None) -> int:
     """Close a file, or a folder and what it holds.
 
     Below `levels` only folders that were open are looked into: there are millions of tiles.
     """
-    changed = _close(path, mask)
+    locked = any(fnmatchcase(path.name, pattern) for pattern in _LOCKED)
+    changed = _close(path, _OTHERS if locked else _OTHERS_WRITE)
     if path.is_symlink() or not path.is_dir() or (levels == 0 and not changed):
         return changed
     below = None if levels is None else max(levels - 1, 0)
     if path.name == "public":
         below = _SHALLOW
-    return changed + sum(_close_below(item, mask, below) for item in path.iterdir())
+    return changed + sum(_close_below(item, below) for item in path.iterdir())
 
 
 def _close(path: Path, mask: int) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from hallmark.adapters.storage.full_disk import refuse_full_disk, refusing_unwritten
+from hallmark.adapters.storage.private_file import create_private
 from hallmark.errors import ConfigurationError
 
 BUSY_TIMEOUT_SECONDS: Final = 5.0
@@ -42,6 +43,7 @@ class SqliteGrants:
     """
 
     def __init__(self, path: Path) -> None:
+        create_private(path)
         try:
             self._database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")

@@ -27,6 +27,7 @@ from hallmark.adapters.storage.key_index import (
     insert_recent,
     missing_runs,
 )
+from hallmark.adapters.storage.private_file import create_private
 from hallmark.core.merkle import HASH_SIZE
 from hallmark.errors import ConfigurationError, Conflict, NotFound, Overloaded
 from hallmark.ports import LogHead, Place, StagedCommit, StorageFailed
@@ -72,6 +73,8 @@ class SqliteHeadStore:
         self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         mode = "rwc" if new else "rw"
         try:
+            if new:
+                create_private(path)
             self._db = sqlite3.connect(
                 f"file:{quote(str(path.absolute()))}?mode={mode}",
                 uri=True,
@@ -84,7 +87,7 @@ class SqliteHeadStore:
             self._db.execute("PRAGMA wal_autocheckpoint=0")
             self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
             missing = missing_runs(self._db, path)
-        except (sqlite3.DatabaseError, StorageFailed) as error:
+        except (sqlite3.DatabaseError, StorageFailed, OSError) as error:
             os.close(self._lock)
             refuse_full_disk(error, path)
             raise ConfigurationError(

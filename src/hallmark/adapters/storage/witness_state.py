@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from hallmark.adapters.storage.full_disk import refuse_full_disk, refuse_unwritten
+from hallmark.adapters.storage.private_file import create_private
 from hallmark.errors import ConfigurationError
 from hallmark.ports import CosignedHead, StorageFailed
 
@@ -28,13 +29,14 @@ class SqliteWitnessState:
 
     def __init__(self, path: Path) -> None:
         try:
+            create_private(path)
             self._db = sqlite3.connect(
                 path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute(_SCHEMA)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             refuse_full_disk(error, path)
             raise ConfigurationError(
                 f"{path} cannot be opened: {error}",
