@@ -231,6 +231,39 @@ def bodies(target: Target) -> str:
     return _send_all(target, [("POST", ENTRIES, body)] * 600, 60)
 
 
+def payloads(target: Target) -> str:
+    """60 envelopes of 4 MiB at once: one long payload each, and nothing that costs more than its length."""
+    body = {"payload": _b64(bytes(3 * MIB - 1024)), "payloadType": PAYLOAD_TYPE}
+    made = json.dumps({"dsseRequestV002": {"envelope": body, "verifiers": []}}).encode()
+    return _send_all(target, [("POST", ENTRIES, made)] * 600, 60)
+
+
+def messages(target: Target) -> str:
+    """64 gRPC calls at once, each with a message of 4 MB, again and again."""
+    import grpc
+
+    port = next(port for port in _listening(target.worker) if port != target.address[1])
+    channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=(("grpc.use_local_subchannel_pool", 1),))
+    method = channel.unary_unary("/dev.sigstore.rekor.v2.Rekor/CreateEntry")
+    request = _field(1, _field(2, bytes(4 * MIB - 1024)))
+    statuses: Counter[str] = Counter()
+    _begin()
+    end = time.monotonic() + target.seconds
+    while time.monotonic() < end:
+        for call in [method.future(request) for _ in range(64)]:
+            statuses[str(call.code())] += 1
+    return _told(statuses)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of a protobuf message that has a length."""
+    size, varint = len(content), b""
+    while size > 0x7F:
+        varint += bytes((size & 0x7F | 0x80,))
+        size >>= 7
+    return bytes((number << 3 | 2,)) + varint + bytes((size,)) + content
+
+
 def unread(target: Target) -> str:
     """60 sockets with one GET of a 16 MB bundle each, and nobody reads."""
     socks = [_connect(target, 4096) for _ in range(60)]
@@ -340,6 +373,8 @@ LOADS = {
     "envelopes": Load(envelopes),
     "exponents": Load(exponents),
     "bodies": Load(bodies),
+    "payloads": Load(payloads),
+    "messages": Load(messages, grpc=True),
     "unread": Load(unread, large_bundle=True),
     "readers": Load(readers, large_bundle=True),
     "calls": Load(calls, large_bundle=True, grpc=True),

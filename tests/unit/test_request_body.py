@@ -15,7 +15,13 @@ def read(*messages, budget=None, announced=None):
     async def receive():
         return left.pop(0)
 
-    return asyncio.run(read_body(receive, 100, budget=budget, announced=announced))
+    return asyncio.run(held(receive, budget or BodyBudget(), announced=announced))
+
+
+async def held(receive, budget, **options):
+    """Read a body as every service does."""
+    with budget.hold() as hold:
+        return await read_body(receive, 100, hold=hold, **options)
 
 
 def piece(body: bytes, *, more: bool = True):
@@ -79,7 +85,7 @@ class Slow:
 def test_a_body_that_stops_arriving_is_given_up(pieces):
     budget = BodyBudget(20)
     with pytest.raises(MalformedInput) as refused:
-        asyncio.run(read_body(Slow(*pieces), 100, budget=budget, seconds=0.05))
+        asyncio.run(held(Slow(*pieces), budget, seconds=0.05))
     assert refused.value.code == "body_too_slow"
     assert budget.has(20)
 
@@ -111,7 +117,7 @@ def test_a_body_that_announces_too_much_is_refused_before_it_arrives():
 
 
 def arriving(budget: BodyBudget, size: int):
-    return asyncio.create_task(read_body(Slow(b"x" * size), 100, budget=budget, seconds=3600))
+    return asyncio.create_task(held(Slow(b"x" * size), budget, seconds=3600))
 
 
 def test_only_so_many_bytes_are_arriving_at_a_time():
@@ -148,5 +154,36 @@ def test_the_body_that_has_been_arriving_longest_gives_way(monkeypatch):
         assert not budget.has(6)
         old[1].cancel()
         new.cancel()
+
+    asyncio.run(run())
+
+
+def test_a_body_that_arrives_at_once_is_held_until_its_request_lets_it_go():
+    async def run():
+        budget = BodyBudget(20)
+        with budget.hold() as hold:
+            assert await read_body(Slow(b"x" * 20), 100, hold=hold, announced=20)
+            with pytest.raises(Overloaded) as refused:
+                await held(Slow(b"x"), budget, announced=1)
+            assert refused.value.code == "too_many_bodies"
+            hold.let_go()
+            assert budget.has(20)
+        assert budget.has(20)
+        assert not budget.has(21)
+
+    asyncio.run(run())
+
+
+def test_a_body_in_pieces_is_held_until_its_request_lets_it_go():
+    async def run():
+        budget, left = BodyBudget(20), [piece(b"x" * 10), piece(b"x" * 10, more=False)]
+
+        async def receive():
+            return left.pop(0)
+
+        with budget.hold() as hold:
+            assert await read_body(receive, 100, hold=hold)
+            assert not budget.has(1)
+        assert budget.has(20)
 
     asyncio.run(run())

@@ -1,6 +1,9 @@
 """Turns of the event loop: how much work stands between two of them, and whose."""
 
 import asyncio
+import gc
+import time
+import weakref
 from functools import partial
 
 import pytest
@@ -151,3 +154,31 @@ def test_heavy_pieces_rest_where_light_ones_come(seconds, rest, light):
 
     work.run(both)
     assert rests == ([pytest.approx(rest)] if light else [])
+
+
+@pytest.mark.parametrize("kind", ["light", "heavy"])
+def test_what_a_failed_piece_held_is_free_at_once(kind):
+    """No cycle keeps it until garbage is collected: it may be a body of megabytes."""
+
+    class Body:
+        def parse(self):
+            raise ValueError("no request")
+
+    async def fail(turns):
+        body = Body()
+        held.append(weakref.ref(body))
+        await getattr(turns, kind)(partial(Body.parse, body))
+
+    async def fail_late():
+        turns = Turns()
+        await turns.light(partial(time.sleep, TURN_SECONDS))  # the turn is over: it waits for the next
+        with pytest.raises(ValueError, match="no request"):
+            await fail(turns)
+
+    held: list[weakref.ref[Body]] = []
+    gc.disable()
+    try:
+        asyncio.run(fail_late())
+        assert held[0]() is None
+    finally:
+        gc.enable()

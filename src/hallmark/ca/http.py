@@ -185,14 +185,15 @@ class _Intake:
 
     async def read(self, decode: Callable[[bytes], _T], scope: Scope, receive: Receive) -> _T:
         """Read the request's body as a message."""
-        body = await read_body(
-            receive,
-            self._config.max_body_bytes,
-            budget=self._budget,
-            seconds=self._config.body_timeout,
-            announced=content_length(scope),
-        )
-        return await self.service.turns.light(lambda: _decode(decode, body))
+        with self._budget.hold() as hold:
+            body = await read_body(
+                receive,
+                self._config.max_body_bytes,
+                hold=hold,
+                seconds=self._config.body_timeout,
+                announced=content_length(scope),
+            )
+            return await self.service.turns.light(lambda: _decode(decode, body))
 
 
 async def _give(answer: _Answer, _scope: Scope, _receive: Receive) -> _Answer:

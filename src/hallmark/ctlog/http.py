@@ -18,7 +18,7 @@ from hallmark.core.x509.sct import Sct
 from hallmark.ctlog.config import CtLogConfig
 from hallmark.ctlog.service import CtLog
 from hallmark.errors import HallmarkError, MalformedInput, Overloaded
-from hallmark.web.asgi import App, BodyBudget, Receive, Scope, Send, content_length, read_body, respond
+from hallmark.web.asgi import App, BodyBudget, Hold, Receive, Scope, Send, content_length, read_body, respond
 from hallmark.web.gate import Gate, peer_of
 from hallmark.web.problems import report_unexpected, status_of
 
@@ -57,11 +57,8 @@ class _SubmissionRoute:
             await _refuse(send, 405, "only POST is allowed here", [(b"allow", b"POST")])
             return
         try:
-            submitted = await read_body(
-                receive, self._max_body_bytes, budget=self._budget, announced=content_length(scope)
-            )
-            with self._gate.entered(peer_of(scope)):
-                body = _print_sct(await self._add(_parse_chain(submitted, self._max_chain)))
+            with self._budget.hold() as hold:
+                body = await self._submit(scope, receive, hold)
         except HallmarkError as error:
             await _refuse_error(send, error)
         except Exception as error:  # noqa: BLE001 - the last line of defence: log it, tell nothing
@@ -69,6 +66,11 @@ class _SubmissionRoute:
             await _refuse(send, 500, f"request {request_id}")
         else:
             await respond(send, 200, body)
+
+    async def _submit(self, scope: Scope, receive: Receive, hold: Hold) -> bytes:
+        submitted = await read_body(receive, self._max_body_bytes, hold=hold, announced=content_length(scope))
+        with self._gate.entered(peer_of(scope)):
+            return _print_sct(await self._add(_parse_chain(submitted, self._max_chain)))
 
 
 def hot_routes(service: CtLog) -> dict[str, App]:

@@ -20,7 +20,7 @@ class IdpConfig(msgspec.Struct, frozen=True, kw_only=True):
     login; None turns that off. Lifetimes are in seconds, `poll_interval_seconds` is how often a device may
     ask, and one that has not asked for `device_silence_seconds` is forgotten. `max_grants` bounds the
     logins of each kind that are under way; the one that is nearest to its end gives way to another.
-    `max_body_bytes` bounds a form, `max_body_bytes_in_flight` all of the process that are still arriving,
+    `max_body_bytes` bounds a form, `max_body_bytes_in_flight` all that the process holds of them yet,
     `body_timeout` the seconds that one may take, `max_calls` the requests that a process works on at once.
     """
 
@@ -36,7 +36,7 @@ class IdpConfig(msgspec.Struct, frozen=True, kw_only=True):
     poll_interval_seconds: int = 2
     max_grants: int = 5000
     max_body_bytes: int = 16 * 1024
-    max_body_bytes_in_flight: int = 16 * 1024 * 1024
+    max_body_bytes_in_flight: int = 8 * 1024 * 1024
     body_timeout: float = 10.0
     max_calls: int = 1024  # of a millisecond each
 

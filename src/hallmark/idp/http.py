@@ -170,14 +170,15 @@ class _Endpoints:
                 f"the request comes from {origin[:100]!r}, not from {self._config.origin!r}",
                 code="foreign_origin",
             )
-        body = await read_body(
-            request.receive,
-            self._config.max_body_bytes,
-            budget=self._budget,
-            seconds=self._config.body_timeout,
-            announced=content_length(request.scope),
-        )
-        return _fields(body.decode("utf-8", "replace"))
+        with self._budget.hold() as hold:
+            body = await read_body(
+                request.receive,
+                self._config.max_body_bytes,
+                hold=hold,
+                seconds=self._config.body_timeout,
+                announced=content_length(request.scope),
+            )
+            return _fields(body.decode("utf-8", "replace"))
 
     async def _client_form(self, request: Request) -> dict[str, str]:
         """Read a form by a client, which may name itself by HTTP Basic with an empty password."""

@@ -25,7 +25,7 @@ _Seconds = Annotated[float, msgspec.Meta(gt=0, le=600)]
 class TlogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of the log service.
 
-    `max_body_bytes` bounds a request, `max_body_bytes_in_flight` all of the process that are still arriving,
+    `max_body_bytes` bounds a request, `max_body_bytes_in_flight` all that the process holds of them yet,
     and `body_timeout` the seconds that one may take to arrive. `algorithms` are the key details that entries
     may use, some of the registry's. `accept_dsse` takes envelopes of clients that still send them; these may
     be signed with pure Ed25519 too. `append_timeout` says how many seconds a caller waits for a commit before
@@ -37,7 +37,7 @@ class TlogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     accept_dsse: bool = True
     algorithms: frozenset[str] = DEFAULT_ALGORITHMS
     max_body_bytes: _Bytes = 4 * _MIB
-    max_body_bytes_in_flight: _Bytes = 256 * _MIB
+    max_body_bytes_in_flight: _Bytes = 64 * _MIB
     body_timeout: _Seconds = 20.0
     append_timeout: _Seconds = 20.0
     max_waiting_entries: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 8192

@@ -9,6 +9,7 @@ from hallmark.tlog.answers import Refusal, Refused, refusal
 from hallmark.tlog.metrics import TlogMetrics
 from hallmark.tlog.requests import MalformedDsseRequest
 from hallmark.tlog.service import CheckedEntry, Submission, TlogService
+from hallmark.web.asgi import Hold
 from hallmark.web.problems import INTERNAL_ERROR, error_info, report_unexpected
 
 
@@ -19,11 +20,12 @@ class EntryCreator:
         self._service = service
         self._metrics = metrics
 
-    async def create(self, receive: Callable[[], Awaitable[Submission]]) -> Appended:
-        """Append the entry that `receive` gives, or find it in the log."""
+    async def create(self, receive: Callable[[], Awaitable[Submission]], hold: Hold) -> Appended:
+        """Append the entry that `receive` gives, or find it in the log; `hold` is of what it receives."""
         try:
             # a caller may wait long for its commit; what it has sent is let go before
             entry = await self._check(receive)
+            hold.let_go()
             appended = await self._append(entry)
         except HallmarkError as error:
             if isinstance(error, InvalidProof):

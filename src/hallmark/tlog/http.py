@@ -14,7 +14,7 @@ from hallmark.tlog.creation import EntryCreator
 from hallmark.tlog.metrics import TlogMetrics
 from hallmark.tlog.requests import EntryRequest, parse_create_entry
 from hallmark.tlog.service import LIGHT_BYTES, Submission, TlogService
-from hallmark.web.asgi import App, BodyBudget, Receive, Scope, Send, content_length, read_body, respond
+from hallmark.web.asgi import App, Hold, Receive, Scope, Send, content_length, read_body, respond
 from hallmark.web.gate import peer_of
 from hallmark.web.json_structure import check_structure
 from hallmark.web.log_reads import ReadLoad, overloaded, read_routes
@@ -70,12 +70,13 @@ class _CreateEntry:
         self._metrics = metrics
         self._creator = EntryCreator(service, metrics)
         self._printer = EntryPrinter(service.log_id)
-        self._budget = BodyBudget(service.config.max_body_bytes_in_flight)
+        self._bodies = service.bounds.bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         try:
-            appended = await self._creator.create(partial(self._receive, scope, receive))
+            with self._bodies.hold() as hold:
+                appended = await self._creator.create(partial(self._receive, scope, receive, hold), hold)
         except Refused as refused:
             status = await _refuse(send, refused.answer)
         else:
@@ -86,12 +87,12 @@ class _CreateEntry:
                 await respond(send, 201, self._printer.print(appended))
         self._metrics.count(scope, status, time.perf_counter() - began)
 
-    async def _receive(self, scope: Scope, receive: Receive) -> Submission:
+    async def _receive(self, scope: Scope, receive: Receive, hold: Hold) -> Submission:
         config = self._config
         body = await read_body(
             receive,
             config.max_body_bytes,
-            budget=self._budget,
+            hold=hold,
             seconds=config.body_timeout,
             announced=content_length(scope),
         )

@@ -13,12 +13,13 @@ from hallmark.tiledlog.commit import fixed_leaf
 from hallmark.tlog.checks import EnvelopeCheck, check_hashedrekord
 from hallmark.tlog.config import PURE_ED25519, TlogConfig
 from hallmark.tlog.requests import DsseRequest, EntryRequest
+from hallmark.web.asgi import BodyBudget
 from hallmark.web.gate import Gate
 from hallmark.web.turns import Turns
 
 LIGHT_BYTES: Final = 32 * 1024  # more than a certificate and its signature; parsed and checked in under 1 ms
 MAX_HEAVY_CALLS: Final = 128  # of 10 signatures, 4 ms each: the last one waits five seconds
-MAX_HEAVY_BYTES: Final = 64 * 1024 * 1024  # 16 of the largest size: a request is held until it is checked
+MAX_HEAVY_BYTES: Final = 32 * 1024 * 1024  # 8 of the largest size, each held two to three times over
 _OVERHEAD: Final = 256
 
 
@@ -39,10 +40,18 @@ class CheckedEntry(msgspec.Struct, frozen=True):
     size: int
 
 
+class WriteBounds:
+    """What all shards of a process, and both transports, share: room for bodies, and for checking them."""
+
+    def __init__(self, max_body_bytes_in_flight: int) -> None:
+        self.bodies = BodyBudget(max_body_bytes_in_flight)
+        self.heavy = Gate(MAX_HEAVY_CALLS, "large entries", most_bytes=MAX_HEAVY_BYTES)
+
+
 class TlogService:
     """One Rekor v2 shard. `log_id` is what clients find its key by in the trusted root.
 
-    `turns` are those of the process that serves it.
+    `turns` and `bounds` are those of the process that serves it.
     """
 
     def __init__(
@@ -53,10 +62,12 @@ class TlogService:
         log_id: bytes,
         config: TlogConfig,
         turns: Turns | None = None,
+        bounds: WriteBounds | None = None,
     ) -> None:
         self._log = log
         self.turns = turns or Turns()
-        self.heavy = Gate(MAX_HEAVY_CALLS, "large entries", most_bytes=MAX_HEAVY_BYTES)
+        self.bounds = bounds or WriteBounds(config.max_body_bytes_in_flight)
+        self.heavy = self.bounds.heavy
         self._dsse_algorithms = config.algorithms | {PURE_ED25519}
         self.reads = reads
         self.log_id = log_id

@@ -14,8 +14,8 @@ class TsaConfig(msgspec.Struct, frozen=True, kw_only=True):
     `accepted_policies` are those that a request may name. `include_chain` gives clients that ask for
     certificates the whole chain instead of the leaf. `require_intermediate_key_usage` refuses a chain whose
     intermediates are not restricted to timestamping. `success_status` is 200, or 201 for clients of
-    authorities before 2025. `max_body_bytes` bounds a request, `max_body_bytes_in_flight` all of the process
-    that are still arriving, `body_timeout` the seconds that one may take, `max_calls` the requests at work.
+    authorities before 2025. `max_body_bytes` bounds a request, `max_body_bytes_in_flight` all that the
+    process holds of them yet, `body_timeout` the seconds that one may take, `max_calls` the requests at work.
     """
 
     default_policy: str = DEFAULT_TSA_POLICY
@@ -24,7 +24,7 @@ class TsaConfig(msgspec.Struct, frozen=True, kw_only=True):
     require_intermediate_key_usage: bool = True
     success_status: int = 200
     max_body_bytes: int = MAX_REQUEST_BYTES
-    max_body_bytes_in_flight: int = 16 * 1024 * 1024
+    max_body_bytes_in_flight: int = 8 * 1024 * 1024
     body_timeout: float = 10.0
     max_calls: int = 8192  # of a tenth of a millisecond each
 

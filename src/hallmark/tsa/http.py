@@ -104,15 +104,16 @@ class _Stamp:
     async def _stamp(self, scope: Scope, receive: Receive) -> bytes:
         if scope["method"] != "POST":
             raise _Refusal(405, f"method {scope['method']} is not allowed, but [POST] are")
-        body = await read_body(
-            receive,
-            self._service.config.max_body_bytes,
-            budget=self._budget,
-            seconds=self._service.config.body_timeout,
-            announced=content_length(scope),
-        )
-        with self._gate.entered(peer_of(scope)):
-            return await self._turns.light(lambda: self._service.stamp(_parse(scope, body)))
+        with self._budget.hold() as hold:
+            body = await read_body(
+                receive,
+                self._service.config.max_body_bytes,
+                hold=hold,
+                seconds=self._service.config.body_timeout,
+                announced=content_length(scope),
+            )
+            with self._gate.entered(peer_of(scope)):
+                return await self._turns.light(lambda: self._service.stamp(_parse(scope, body)))
 
 
 def _parse(scope: Scope, body: bytes) -> TimestampRequest:

@@ -3,7 +3,7 @@
 import asyncio
 import io
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from hallmark.errors import MalformedInput, Overloaded
 
@@ -24,7 +24,7 @@ GIVING_WAY_SECONDS: Final = 2.0  # a body that has been arriving for so long giv
 
 
 class BodyBudget:
-    """Bounds how many bytes of unfinished bodies a process holds, however many clients send slowly.
+    """Bounds how many bytes of bodies a process holds, from their first piece until they have been worked on.
 
     Where there is no room, the body that has been arriving for the longest time gives way.
     """
@@ -32,6 +32,10 @@ class BodyBudget:
     def __init__(self, max_bytes: int = _UNBOUNDED) -> None:
         self._free = max_bytes
         self._arriving: dict[_Rest, None] = {}  # in the order in which they began
+
+    def hold(self) -> "Hold":
+        """Begin to hold a request's body."""
+        return Hold(self)
 
     def has(self, size: int) -> bool:
         """Say whether there is room for `size` bytes."""
@@ -64,18 +68,55 @@ class BodyBudget:
         self._arriving.pop(rest, None)
 
 
+class Hold:
+    """What a request holds of a budget: until it is let go, at the latest at the end of the `with`."""
+
+    __slots__ = ("_budget", "_size")
+
+    def __init__(self, budget: BodyBudget) -> None:
+        self._budget = budget
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.let_go()
+
+    def take(self, size: int) -> None:
+        """Hold `size` more bytes; raises as `BodyBudget.take` does."""
+        self._budget.take(size)
+        self._size += size
+
+    def let_go(self) -> None:
+        """Give back all of it: the bytes are held no more."""
+        self._budget.give_back(self._size)
+        self._size = 0
+
+    @property
+    def size(self) -> int:
+        """How many bytes are held."""
+        return self._size
+
+    @property
+    def budget(self) -> BodyBudget:
+        """Of which budget."""
+        return self._budget
+
+
 async def read_body(
     receive: Receive,
     max_body_bytes: int,
     *,
-    budget: BodyBudget | None = None,
+    hold: Hold | None = None,
     seconds: float = _BODY_SECONDS,
     announced: int | None = None,
 ) -> bytes:
     """Read the request's body.
 
     `announced` is its Content-Length, if it has one: a body that arrives whole in the first piece then needs
-    no second word from the server that nothing follows.
+    no second word from the server that nothing follows. It is held by `hold`, which the caller lets go once
+    the bytes are.
 
     Raises `MalformedInput` (`body_too_large`) once it passes the bound, (`body_too_slow`) where it does not
     arrive in time, or (`body_cut`) where the client leaves before its end, and `Overloaded` where the budget
@@ -86,13 +127,11 @@ async def read_body(
     message = await _first(receive, min(seconds, SILENT_SECONDS))
     body: bytes = message.get("body", b"")
     whole = not message.get("more_body", False) or len(body) == announced
+    hold = hold or Hold(BodyBudget())
     if whole and len(body) <= max_body_bytes:
+        hold.take(len(body))
         return body
-    rest = _Rest(receive, max_body_bytes, budget or BodyBudget(), seconds)
-    try:
-        return await rest.read(message)
-    finally:
-        rest.end()
+    return await _Rest(receive, max_body_bytes, hold, seconds).read(message)
 
 
 async def _first(receive: Receive, seconds: float) -> Message:
@@ -140,11 +179,10 @@ def _too_slow() -> MalformedInput:
 class _Rest:
     """A body that arrives in several pieces."""
 
-    def __init__(self, receive: Receive, max_body_bytes: int, budget: BodyBudget, seconds: float) -> None:
+    def __init__(self, receive: Receive, max_body_bytes: int, hold: Hold, seconds: float) -> None:
         self._receive = receive
         self._max = max_body_bytes
-        self._budget = budget
-        self._held = 0
+        self._hold = hold
         self._body = io.BytesIO()  # it gives its bytes away without another copy of them
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
@@ -153,7 +191,7 @@ class _Rest:
         self._gave_way = False
 
     async def read(self, message: Message) -> bytes:
-        self._budget.begin(self)
+        self._hold.budget.begin(self)
         try:
             async with self._timeout:
                 self._add(message.get("body", b""))
@@ -165,13 +203,14 @@ class _Rest:
             if self._gave_way:
                 raise Overloaded("too many requests are still arriving", code="too_many_bodies") from None
             raise _too_slow() from None
+        finally:
+            self._hold.budget.end(self)
         return self._body.getvalue()
 
     def _add(self, chunk: bytes) -> None:
-        if self._held + len(chunk) > self._max:
+        if self._hold.size + len(chunk) > self._max:
             raise _too_large(self._max)
-        self._budget.take(len(chunk))
-        self._held += len(chunk)
+        self._hold.take(len(chunk))
         self._body.write(chunk)
 
     def age(self) -> float:
@@ -182,13 +221,8 @@ class _Rest:
         """Let go what has arrived, and end."""
         self._gave_way = True
         self._timeout.reschedule(self._began)
-        self.end()
-
-    def end(self) -> None:
-        """Give back what it holds of the budget."""
-        self._budget.end(self)
-        self._budget.give_back(self._held)
-        self._held = 0
+        self._hold.budget.end(self)
+        self._hold.let_go()
         self._body = io.BytesIO()
 
 

@@ -79,7 +79,11 @@ class Turns:
     async def _wait(self, queue: _Queue, work: Callable[[], T]) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         queue.append((work, future))
-        return await future
+        del work
+        try:
+            return await future
+        finally:
+            del future  # what failed would hold it, and it holds what failed, until somebody collects garbage
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin another turn, as long as somebody waits."""
@@ -118,3 +122,5 @@ def _run(work: Callable[[], Any], future: "asyncio.Future[Any]") -> None:
         future.set_exception(error)
     else:
         future.set_result(result)
+    finally:
+        del work, future  # as in `_wait`: a body of megabytes may hang on them

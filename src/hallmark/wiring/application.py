@@ -31,7 +31,7 @@ from hallmark.tiledlog.cosigned_answers import CosignedAnswers
 from hallmark.tiledlog.sequencer import QueueLimits, Sequencer
 from hallmark.tlog import http as tlog_http
 from hallmark.tlog.config import TlogConfig
-from hallmark.tlog.service import TlogService
+from hallmark.tlog.service import TlogService, WriteBounds
 from hallmark.trustroot import http as tuf_http
 from hallmark.tsa import http as tsa_http
 from hallmark.tsa.config import TsaConfig
@@ -171,8 +171,8 @@ class OpenShards:
 class TlogOpening(msgspec.Struct, frozen=True):
     """What it takes to open a shard of the signature log for serving.
 
-    `waiting` collects those whose answers wait for witnesses; `load` is shared by all that the process
-    serves.
+    `waiting` collects those whose answers wait for witnesses; `load` and `bounds` are shared by all that the
+    process serves.
     """
 
     layout: Layout
@@ -182,6 +182,7 @@ class TlogOpening(msgspec.Struct, frozen=True):
     on_failure: OnFailure
     waiting: list[CosignedAnswers]
     load: ReadLoad
+    bounds: WriteBounds
 
     def open(self, shard: Shard) -> tuple[TlogService, Sequencer]:
         """Open the shard's service, and its committing thread, not yet started."""
@@ -198,7 +199,12 @@ class TlogOpening(msgspec.Struct, frozen=True):
             appender = CosignedAnswers(sequencer, reader, seconds=seconds, limits=limits)
             self.waiting.append(appender)
         service = TlogService(
-            appender, reader, log_id=signer.log_id, config=self.config, turns=self.load.turns
+            appender,
+            reader,
+            log_id=signer.log_id,
+            config=self.config,
+            turns=self.load.turns,
+            bounds=self.bounds,
         )
         return service, sequencer
 
@@ -225,7 +231,8 @@ def open_application(
     instance = layout.read_instance()
     process, settings = process or Process(), settings or Settings()
     metrics = InstanceMetrics(Meter(FAMILIES, memory=process.metrics_memory, slot=process.slot))
-    opening = TlogOpening(layout, instance, metrics, settings.tlog, on_failure, [], ReadLoad())
+    bounds = WriteBounds(settings.tlog.max_body_bytes_in_flight)
+    opening = TlogOpening(layout, instance, metrics, settings.tlog, on_failure, [], ReadLoad(), bounds)
     turns = opening.load.turns
     parts = _Parts(opening)
     tlog, tsa, idp = parts.tlog(), parts.tsa(), parts.idp()

@@ -60,14 +60,7 @@ class _AddCheckpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await read_body(
-                receive,
-                self._witness.config.max_body_bytes,
-                budget=self._budget,
-                announced=content_length(scope),
-            )
-            with self._gate.entered(peer_of(scope)):
-                lines = await self._turns.light(lambda: self._witness.add_checkpoint(body))
+            lines = await self._cosign(scope, receive)
         except SizeConflict as conflict:
             await respond(send, 409, print_size(conflict.size), content_type=SIZE_TYPE.encode())
         except HallmarkError as error:
@@ -82,6 +75,17 @@ class _AddCheckpoint:
             await respond(send, INTERNAL_ERROR[0], text, content_type=_TEXT)
         else:
             await respond(send, 200, lines, content_type=_TEXT)
+
+    async def _cosign(self, scope: Scope, receive: Receive) -> bytes:
+        with self._budget.hold() as hold:
+            body = await read_body(
+                receive,
+                self._witness.config.max_body_bytes,
+                hold=hold,
+                announced=content_length(scope),
+            )
+            with self._gate.entered(peer_of(scope)):
+                return await self._turns.light(lambda: self._witness.add_checkpoint(body))
 
 
 def _status(error: HallmarkError) -> int:

@@ -153,27 +153,21 @@ class _Rekor:
         self._metrics = metrics
         self._creator = EntryCreator(service, metrics)
         config = service.config
-        self._budget = BodyBudget(config.max_body_bytes_in_flight)
+        self._bodies = service.bounds.bodies
         at_once = max(config.max_body_bytes_in_flight // config.max_body_bytes, 1)
         self._receiving = asyncio.Semaphore(at_once)
         self._held = _HeldAnswers()
 
     async def create_entry(self, messages: AsyncIterator[bytes], context: Context) -> Any:
-        taken = 0
-
         async def read() -> Submission:
-            nonlocal taken
             data = await self._receive(messages)
             self._metrics.grpc_received("CreateEntry", len(data))
-            self._budget.take(len(data))
-            taken = len(data)
+            hold.take(len(data))
             self._held.hold(context, min(len(data), _MAX_ENTRY_BYTES) + _ANSWER_BYTES)
             return Submission(len(data), partial(entry_request, data), _address(context.peer()))
 
-        try:
-            appended = await self._creator.create(read)
-        finally:
-            self._budget.give_back(taken)
+        with self._bodies.hold() as hold:
+            appended = await self._creator.create(read, hold)
         if not appended.duplicate:
             return entry_message(self._service.log_id, appended)
         await context.send_initial_metadata((("x-log-index", str(appended.index)),))
@@ -309,17 +303,17 @@ def _guarded(name: str, handler: Handler, metrics: TlogMetrics) -> Handler:
         try:
             answer = await handler(message, context)
         except Refused as refused:
-            metrics.grpc_handled(name, refused.answer.grpc_code)
-            await _abort(context, refused.answer)
+            refusal = refused.answer
         except Exception as error:  # noqa: BLE001  the caller gets a plain error; the log gets the reason
             report_unexpected(error, f"gRPC {name}")
             status, grpc_code = INTERNAL_ERROR
-            metrics.grpc_handled(name, grpc_code)
-            await _abort(
-                context, Refusal(status=status, grpc_code=grpc_code, message="internal server error")
-            )
-        metrics.grpc_handled(name, 0)
-        return answer
+            refusal = Refusal(status=status, grpc_code=grpc_code, message="internal server error")
+        else:
+            metrics.grpc_handled(name, 0)
+            return answer
+        # out here, because what `abort` raises would hold the failure, and with it all that was received
+        metrics.grpc_handled(name, refusal.grpc_code)
+        return await _abort(context, refusal)
 
     return guarded
 
