@@ -1,10 +1,13 @@
 """Every route stands behind its bounds: each full by one place too few, and then by the last."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
+from collections import Counter
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from socket import IPPROTO_TCP, TCP_USER_TIMEOUT, create_connection, create_server, socket
 
@@ -17,12 +20,23 @@ from tests.support.small_ca import SmallCa
 
 from hallmark.ctlog import http as ctlog_http
 from hallmark.instance.connections import UNTAKEN_SECONDS
+from hallmark.instance.directory import install
 from hallmark.instance.listening import Bound
 from hallmark.instance.serving import run, serve
 from hallmark.tlog import http as tlog_http
 from hallmark.web.application import Dispatcher
+from hallmark.web.asgi import BodyBudget
+from hallmark.web.gate import Gate
+from hallmark.web.health import well_known_routes
+from hallmark.web.kept import Kept
 from hallmark.web.log_reads import MAX_BUNDLE_READS, ReadLoad
+from hallmark.web.metrics import Meter
+from hallmark.web.metrics_route import metrics_routes
 from hallmark.web.turns import MAX_ARRIVALS, Turns
+from hallmark.wiring.application import open_application
+from hallmark.wiring.create import create_instance
+from hallmark.wiring.layout import VERSION, InstanceFile, Layout
+from hallmark.wiring.metrics import FAMILIES
 
 
 @pytest.fixture
@@ -60,6 +74,62 @@ def test_only_so_many_submissions_are_looked_at_at_once(small, path):
     with fill(gate, ctlog_http.MAX_SUBMISSIONS):
         refused = call(routes, "POST", path, b'{"chain":[]}')
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+
+
+def test_an_application_has_one_gate_and_one_budget_of_each_kind(tmp_path):
+    layout = Layout(tmp_path)
+    instance = InstanceFile(version=VERSION, base_url="http://localhost:8", host="localhost", port=8)
+    create_instance(layout, instance, now=datetime.now(UTC))
+    install(layout)
+    gc.collect()
+    before = {id(item) for item in gc.get_objects() if isinstance(item, Gate | BodyBudget)}
+    application = open_application(layout, on_failure=os.abort)
+    made = [
+        item for item in gc.get_objects() if isinstance(item, Gate | BodyBudget) and id(item) not in before
+    ]
+    kinds = Counter(item._what for item in made if isinstance(item, Gate))
+    assert set(kinds.values()) == {1}
+    assert len(kinds) >= 6
+    assert sum(isinstance(item, BodyBudget) for item in made) == 5  # both logs, both authorities, logins
+    application.shards.stop()
+
+
+@pytest.mark.parametrize("route", ["/metrics", "/.well-known/hallmark.json"])
+def test_what_costs_is_looked_up_once_however_many_ask(route):
+    asked: list[int] = []
+
+    def look_up() -> bytes:
+        asked.append(1)
+        return b"{}"
+
+    def samples():
+        look_up()
+        return ()
+
+    routes = [*well_known_routes(look_up, {}), *metrics_routes(Meter(FAMILIES), samples)]
+    for _ in range(50):
+        assert call(routes, "GET", route).status == 200
+    assert len(asked) == 1
+
+
+def test_what_was_looked_up_is_looked_up_again_when_it_is_old():
+    found = iter((1, 2))
+    kept = Kept(lambda: next(found), seconds=0.0)
+    assert [asyncio.run(kept.read()), asyncio.run(kept.read())] == [1, 2]
+
+
+def test_a_failure_is_not_kept():
+    def look_up() -> int:
+        tries.append(1)
+        if len(tries) == 1:
+            raise OSError("not now")
+        return 5
+
+    tries: list[int] = []
+    kept = Kept(look_up, seconds=3600)
+    with pytest.raises(OSError, match="not now"):
+        asyncio.run(kept.read())
+    assert asyncio.run(kept.read()) == 5
 
 
 def test_an_entry_of_many_values_is_refused_before_it_is_parsed():

@@ -7,7 +7,7 @@ clients know; the reason behind a message stands in the error's details.
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Final, TypeVar
 
@@ -117,8 +117,9 @@ def hot_routes(service: CertificateAuthority) -> dict[str, App]:
     }
 
 
-def routes(service: CertificateAuthority) -> list[BaseRoute]:
-    """Give every route of the authority."""
+def routes(service: CertificateAuthority, hot: Mapping[str, App] | None = None) -> list[BaseRoute]:
+    """Give every route of the authority; `hot` are its own hot routes."""
+    hot = hot_routes(service) if hot is None else hot
     bundle = msgspec.json.encode({"chains": [{"certificates": service.chain}]})
     configuration = msgspec.json.encode({"issuers": _configuration(service)})
     root = "".join(service.chain).encode()
@@ -128,7 +129,7 @@ def routes(service: CertificateAuthority) -> list[BaseRoute]:
         "/api/v1/rootCert": _Answer(root, PEM_CHAIN),
     }
     return [
-        *(Route(path, app) for path, app in hot_routes(service).items()),
+        *(Route(path, app) for path, app in hot.items()),
         *(
             Route(path, _AuthorityRoute("GET", functools.partial(_give, answer)))
             for path, answer in fixed.items()

@@ -4,7 +4,7 @@ Tiles and the checkpoint are read elsewhere. Errors are text: the status' name, 
 """
 
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -83,8 +83,9 @@ def hot_routes(service: CtLog) -> dict[str, App]:
     }
 
 
-def routes(service: CtLog) -> list[BaseRoute]:
-    """Give every route of the log's write side, and the issuers."""
+def routes(service: CtLog, hot: Mapping[str, App] | None = None) -> list[BaseRoute]:
+    """Give every route of the log's write side, and the issuers; `hot` as for the authority."""
+    hot = hot_routes(service) if hot is None else hot
     encoded = msgspec.json.encode({"certificates": [_b64(der) for der in service.roots]})
 
     async def get_roots(_: Request) -> Response:
@@ -98,7 +99,7 @@ def routes(service: CtLog) -> list[BaseRoute]:
         return Response(certificate, media_type=_ISSUER_TYPE, headers={"cache-control": _IMMUTABLE})
 
     return [
-        *(Route(path, app) for path, app in hot_routes(service).items()),
+        *(Route(path, app) for path, app in hot.items()),
         Route("/ct/v1/get-roots", get_roots),
         Route("/issuer/{fingerprint}", get_issuer),
     ]

@@ -5,7 +5,7 @@ the status alone.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from starlette.requests import Request
@@ -53,10 +53,11 @@ _TEXTS: Final = {
 }
 
 
-def routes(service: TimestampAuthority, turns: Turns | None = None) -> list[BaseRoute]:
-    """Every route of the authority, relative to its base."""
+def routes(service: TimestampAuthority, hot: Mapping[str, App] | None = None) -> list[BaseRoute]:
+    """Every route of the authority, relative to its base; `hot` are its own hot routes."""
+    hot = hot_routes(service) if hot is None else hot
     return [
-        Route(TIMESTAMP, hot_routes(service, turns)[TIMESTAMP]),
+        Route(TIMESTAMP, hot[TIMESTAMP]),
         Route(f"{TIMESTAMP}/certchain", _Chain(service).answer, methods=["GET"]),
         Route("/ping", _ping, methods=["GET"]),
     ]

@@ -7,14 +7,18 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from hallmark.web.kept import Kept
+
 _HEADERS = {"content-security-policy": "default-src 'none'", "x-content-type-options": "nosniff"}
 
 
 def front_routes(base_url: str, root_fingerprint: Callable[[], str]) -> list[BaseRoute]:
     """Serve the page; the fingerprint is shown to be compared, and proves nothing."""
 
+    kept = Kept(root_fingerprint)
+
     async def front(_request: Request) -> Response:
-        url, fingerprint = escape(base_url), escape(root_fingerprint())
+        url, fingerprint = escape(base_url), escape(await kept.read())
         page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Hallmark at {url}</title></head><body>
 <h1>Hallmark</h1>

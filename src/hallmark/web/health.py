@@ -1,14 +1,14 @@
 """Whether the instance can do its work, and where everything of it stands."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from time import monotonic
 from typing import Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+
+from hallmark.web.kept import Kept
 
 _KEPT_SECONDS: Final = 5.0  # anybody may ask: however often, the instance is examined once in this time
 _SERVING: Final = b'{"status":"SERVING"}'
@@ -37,7 +37,7 @@ def health_routes(examine: Examine = tuple) -> list[BaseRoute]:
 
     `examine` may take its time: it runs in another thread.
     """
-    findings = _Findings(examine)
+    findings = Kept(examine, _KEPT_SECONDS)
 
     async def healthz(_request: Request) -> Response:
         wrong = [item for item in await findings.read() if not item.ok]
@@ -59,23 +59,6 @@ def health_routes(examine: Examine = tuple) -> list[BaseRoute]:
     ]
 
 
-class _Findings:
-    """What was found last, looked at again when that is old."""
-
-    def __init__(self, examine: Examine) -> None:
-        self._examine = examine
-        self._turn = asyncio.Lock()
-        self._found: Sequence[HealthCheck] = ()
-        self._until = 0.0
-
-    async def read(self) -> Sequence[HealthCheck]:
-        async with self._turn:
-            if monotonic() >= self._until:
-                self._found = await asyncio.to_thread(self._examine)
-                self._until = monotonic() + _KEPT_SECONDS
-            return self._found
-
-
 def well_known_routes(
     describe: Callable[[], bytes], files: Mapping[str, Callable[[], bytes]]
 ) -> list[BaseRoute]:
@@ -90,7 +73,9 @@ def well_known_routes(
 def _document(read: Callable[[], bytes]) -> Callable[[Request], Awaitable[Response]]:
     headers = {"Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*"}
 
+    kept = Kept(read)
+
     async def document(_request: Request) -> Response:
-        return Response(read(), media_type="application/json", headers=headers)
+        return Response(await kept.read(), media_type="application/json", headers=headers)
 
     return document

@@ -238,11 +238,13 @@ def open_application(
     tlog, tsa, idp = parts.tlog(), parts.tsa(), parts.idp()
     ctlog, ctlog_reads = parts.ctlog()
     ca = parts.ca(ctlog, idp)
+    ca_hot, tsa_hot = ca_http.hot_routes(ca), tsa_http.hot_routes(tsa, turns)
+    ctlog_hot = ctlog_http.hot_routes(ctlog)
     hot = {
         **tlog_http.hot_routes(tlog, metrics.rekor),
-        **ca_http.hot_routes(ca),
-        **tsa_http.hot_routes(tsa, turns),
-        **{f"/ctlog{path}": app for path, app in ctlog_http.hot_routes(ctlog).items()},
+        **ca_hot,
+        **tsa_hot,
+        **{f"/ctlog{path}": app for path, app in ctlog_hot.items()},
     }
     routes: list[BaseRoute] = [
         *health_routes(lambda: examine_instance(layout, utc_now())),
@@ -250,9 +252,9 @@ def open_application(
         *front_routes(instance.base_url, parts.root_fingerprint),
         *metrics_routes(metrics.meter, InstanceStates(layout, utc_now, process.family)),
         *tlog_http.routes(tlog, metrics.rekor, opening.load),
-        *ca_http.routes(ca),
-        *tsa_http.routes(tsa, turns),
-        mount("/ctlog", [*ctlog_http.routes(ctlog), *ctlog_reads]),
+        *ca_http.routes(ca, ca_hot),
+        *tsa_http.routes(tsa, tsa_hot),
+        mount("/ctlog", [*ctlog_http.routes(ctlog, ctlog_hot), *ctlog_reads]),
         mount("/oidc", idp_http.routes(idp, turns)),
         mount("/tuf", tuf_http.routes(layout.tuf)),
     ]

@@ -58,8 +58,9 @@ def open_witness(
     state = SqliteWitnessState(root / "heads.db")
     keys = CosigningKeys(known.name, [_load(root, key) for key in _KEYS])
     witness = Witness(config, keys, state, utc_now, on_failure=on_failure)
-    routes = [*health_routes(), *http.routes(witness)]
-    return OpenWitness(Dispatcher(routes, http.hot_routes(witness)), keys.vkeys)
+    hot = http.hot_routes(witness)
+    routes = [*health_routes(), *http.routes(witness, hot)]
+    return OpenWitness(Dispatcher(routes, hot), keys.vkeys)
 
 
 def _create(root: Path, name: str) -> None:

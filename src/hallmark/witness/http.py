@@ -1,5 +1,6 @@
 """A witness over HTTP (C2SP tlog-witness): submission, and the newest cosigned checkpoint to read."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.requests import Request
@@ -28,7 +29,7 @@ _TEXT: Final = b"text/plain; charset=utf-8"
 _NEVER: Final = {"Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*"}
 
 
-def routes(witness: Witness) -> list[BaseRoute]:
+def routes(witness: Witness, hot: Mapping[str, App] | None = None) -> list[BaseRoute]:
     """Every route of the witness, relative to its submission and monitoring prefix."""
 
     async def checkpoint(request: Request) -> Response:
@@ -39,7 +40,9 @@ def routes(witness: Witness) -> list[BaseRoute]:
         return PlainTextResponse(note, headers=_NEVER)
 
     return [
-        Route(ADD_CHECKPOINT, hot_routes(witness)[ADD_CHECKPOINT], methods=["POST"]),
+        Route(
+            ADD_CHECKPOINT, (hot_routes(witness) if hot is None else hot)[ADD_CHECKPOINT], methods=["POST"]
+        ),
         Route("/{origin_hash}/checkpoint", checkpoint, methods=["GET"]),
     ]
 
