@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import gc
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
@@ -274,7 +276,7 @@ def test_bytes_that_are_no_message_are_refused_as_such(data):
 
 def test_only_so_many_messages_arrive_at_one_time_and_the_others_get_their_turn():
     """A client that begins a message and stalls holds a place for as long as a body may take, no longer."""
-    config = TlogConfig(max_body_bytes_in_flight=8 * 1024 * 1024, body_timeout=0.5)  # two places
+    config = TlogConfig(max_body_bytes_in_flight=16 * 1024 * 1024, body_timeout=0.5)  # two places
 
     async def talk(client):
         create = f"/{SERVICE}/CreateEntry"
@@ -299,6 +301,31 @@ def test_where_every_place_is_taken_for_long_a_call_is_told_to_come_back():
     codes = serve(RekorLog(config), talk)
     assert grpc.StatusCode.UNAVAILABLE in codes
     assert grpc.StatusCode.INVALID_ARGUMENT in codes
+
+
+@pytest.mark.parametrize("refused_for", ["no_message", "no_entry"])
+def test_nothing_that_was_received_is_held_after_the_call(refused_for):
+    """Not even until garbage is collected: grpcio keeps a generator for ever that nobody closes."""
+    size = 1024 * 1024
+    data = b"\xff" * size if refused_for == "no_message" else b"\x0a\x83\x80\x40\x12" + b"\xff\xff\x3f"
+    data += bytes(size - len(data))
+
+    async def talk(client):
+        create = client.channel.unary_unary(f"/{SERVICE}/CreateEntry")
+        await refused(create(data))  # what is made once, is made
+        tracemalloc.start()
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(4):
+            await refused(create(data))
+        await asyncio.sleep(0)
+        return tracemalloc.get_traced_memory()[0] - before
+
+    gc.disable()
+    try:
+        assert serve(RekorLog(), talk) < size
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 def tls_files():

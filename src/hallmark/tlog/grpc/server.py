@@ -9,10 +9,10 @@ one version of grpcio that made them.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol, cast
 from urllib.parse import unquote
 
 import grpc
@@ -52,6 +52,7 @@ AGE_SECONDS: Final = 120
 GRACE_SECONDS: Final = 30  # more than a caller waits for a commit
 _SILENT_SECONDS: Final = 20  # of a connection that takes nothing, before the kernel ends it
 _WINDOW: Final = 64 * 1024  # of a stream: what a client may send before its message is asked for
+_COPIES: Final = 2  # of a message that is handed over: grpcio has its own beside ours
 _DRAIN_SECONDS: Final = 10.0
 _ENVELOPE_BYTES: Final = 64  # what a message may have around a body of the largest size
 _OCTETS: Final = "application/octet-stream"
@@ -154,7 +155,7 @@ class _Rekor:
         self._creator = EntryCreator(service, metrics)
         config = service.config
         self._bodies = service.bounds.bodies
-        at_once = max(config.max_body_bytes_in_flight // config.max_body_bytes, 1)
+        at_once = max(config.max_body_bytes_in_flight // (_COPIES * config.max_body_bytes), 1)
         self._receiving = asyncio.Semaphore(at_once)
         self._held = _HeldAnswers()
 
@@ -181,8 +182,10 @@ class _Rekor:
             await asyncio.wait_for(self._receiving.acquire(), config.append_timeout)
         except TimeoutError:
             raise Overloaded("too many requests are still arriving", code="too_many_bodies") from None
+        # grpcio keeps the generator, and that the message, for ever, unless it is closed
+        reading = cast("AsyncGenerator[bytes, None]", aiter(messages))
         try:
-            return await asyncio.wait_for(anext(messages), seconds)
+            return await asyncio.wait_for(anext(reading), seconds)
         except TimeoutError:
             raise MalformedInput(
                 f"the message did not arrive within {seconds:g} seconds", code="body_too_slow"
@@ -191,6 +194,7 @@ class _Rekor:
             raise MalformedInput("the call has no message", code="malformed_json") from None
         finally:
             self._receiving.release()
+            await reading.aclose()
 
     async def get_tile(self, message: TileRequest, context: Context) -> HttpBody:
         return await self._read(f"{message.L}/{message.N}", context)
