@@ -43,14 +43,14 @@ class SqliteGrants:
     """
 
     def __init__(self, path: Path) -> None:
-        create_private(path)
         try:
+            create_private(path)
             self._database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=NORMAL")
             for statement in _SCHEMA.split(";"):
                 self._database.execute(statement)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
             refuse_full_disk(error, path)
             raise ConfigurationError(
                 f"{path} cannot be opened: {error}",
