@@ -99,7 +99,7 @@ def create_over_grpc(address: str, *, wait: bool = False):
             response_deserializer=TransparencyLogEntry.FromString,
         )
         request = json_format.ParseDict(hashedrekord(), CreateEntryRequest())
-        return create(request, timeout=30, wait_for_ready=wait)
+        return create(request, timeout=60, wait_for_ready=wait)
 
 
 def test_an_instance_serves_its_log_over_grpc_where_it_is_told_to(tmp_path, pool):
