@@ -11,10 +11,12 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Final, Protocol
 
 from hallmark.client.files import file_error, refuse_existing, temporary_beside
 from hallmark.client.streams import STANDARD_OUTPUT, descriptor_of
+from hallmark.errors import ConfigurationError
 
 # Bundles with ten witnesses and both kinds of log have 12 KiB; a larger one may still meet a full disk.
 RESERVED_BYTES: Final = 64 << 10
@@ -33,6 +35,8 @@ class Outputs:
 
     def __init__(self) -> None:
         self._temporaries: set[Path] = set()
+        self._lock = Lock()
+        self._ended = False
 
     @contextlib.contextmanager
     def reserve(self, path: Path, *, overwrite: bool) -> Iterator[Output]:
@@ -47,9 +51,8 @@ class Outputs:
         check_name(path)
         refuse_existing(path, overwrite=overwrite)
         temporary = temporary_beside(path)
-        self._temporaries.add(temporary)
+        file = self._open(temporary, path)
         try:
-            file = _open(temporary, path)
             try:
                 yield _File(file, temporary, path)
             finally:
@@ -58,9 +61,25 @@ class Outputs:
             self._discard(temporary)
 
     def discard(self) -> None:
-        """Take away what is reserved and not written: the process ends before its threads do."""
-        for temporary in tuple(self._temporaries):
-            self._discard(temporary)
+        """Take away what is reserved and not written: the process ends before its threads do.
+
+        Nothing can be reserved from then on, or a thread would leave a file behind that nobody takes away.
+        """
+        with self._lock:
+            self._ended = True
+            for temporary in tuple(self._temporaries):
+                self._discard(temporary)
+
+    def _open(self, temporary: Path, path: Path) -> int:
+        with self._lock:
+            if self._ended:
+                raise ConfigurationError(f"{path} was not begun", code="interrupted")
+            self._temporaries.add(temporary)
+            try:
+                return _open(temporary, path)
+            except ConfigurationError:
+                self._discard(temporary)  # it may be there, without the room that it needs
+                raise
 
     def _discard(self, temporary: Path) -> None:
         with contextlib.suppress(OSError):
