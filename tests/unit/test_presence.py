@@ -9,7 +9,7 @@ from hallmark.core.merkle import HASH_SIZE
 from hallmark.errors import NotFound, TrustError
 from hallmark.ports import LogHead
 from hallmark.tiledlog import presence
-from hallmark.tiledlog.presence import check_presence
+from hallmark.tiledlog.presence import check_nothing_beyond, check_presence, objects_beyond
 from hallmark.tiledlog.records import TLOG_TILES
 
 
@@ -116,3 +116,44 @@ def test_what_is_not_published_yet_is_not_missing():
     ahead = msgspec.structs.replace(head, applied=1, applied_edge=(bytes(HASH_SIZE),))
     with pytest.raises(TrustError):
         check_presence(log.objects, TLOG_TILES, ahead, "log.example")
+
+
+BEYOND = [
+    (0, "tile/entries/000.p/1"),
+    (0, "tile/0/000"),
+    (5, "tile/entries/000.p/6"),
+    (5, "tile/0/000.p/6"),
+    (5, "tile/entries/000"),
+    (255, "tile/0/000"),
+    (255, "tile/1/000.p/1"),
+    (256, "tile/0/001.p/1"),
+    (256, "tile/1/000.p/2"),
+    (256, "tile/entries/002"),
+    (700, "tile/entries/002.p/189"),
+    (700, "tile/2/000.p/1"),
+    (700, "tile/7/000.p/1"),
+]
+
+
+@pytest.mark.parametrize(("size", "path"), BEYOND)
+def test_what_was_published_beyond_the_head_shows_an_older_copy(size, path):
+    log = published(size)
+    log.objects.put(path, b"of a larger tree")
+    with pytest.raises(TrustError) as caught:
+        check_nothing_beyond(log.objects, TLOG_TILES, lambda: size, "log.example")
+    assert caught.value.code == "log_behind_its_checkpoint"
+    assert path in caught.value.message
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 512, 700])
+def test_nothing_of_a_whole_log_is_beyond_its_head_and_all_of_it_beyond_one_entry_less(size):
+    log = published(size)
+    assert list(objects_beyond(log.objects, TLOG_TILES, lambda: size)) == []
+    if size:
+        assert list(objects_beyond(log.objects, TLOG_TILES, lambda: size - 1)) != []
+
+
+def test_what_is_published_while_names_are_listed_is_not_beyond():
+    log = published(10)
+    sizes = iter([3, *[10] * 99])
+    assert list(objects_beyond(log.objects, TLOG_TILES, lambda: next(sizes))) == []

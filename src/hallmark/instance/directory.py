@@ -13,6 +13,7 @@ from hallmark.durable_files import sync_path
 from hallmark.errors import ConfigurationError
 from hallmark.instance.ownership import check_owner, close_to_others, shut_out_others
 from hallmark.wiring.layout import DIRECTORIES, Layout
+from hallmark.wiring.place import is_noted, note_place
 
 
 @contextmanager
@@ -31,7 +32,7 @@ def locked_directory(root: Path) -> Iterator[Layout]:
         try:
             _hold(layout, descriptor)
             try:
-                close_to_others(layout.root)
+                _close_to_others(layout)
                 yield layout
             except BaseException:
                 _discard_first_start(layout, missing)
@@ -47,6 +48,13 @@ def _missing(layout: Layout) -> tuple[Path, ...]:
     """List what taking hold of the directory will make: the lock file, the folder, and those above it."""
     paths = (layout.lock, layout.root, *layout.root.parents)
     return tuple(path for path in paths if not os.path.lexists(path))
+
+
+def _close_to_others(layout: Layout) -> None:
+    """Close what is open, which must not make the directory look like a copy of itself."""
+    noted = is_noted(layout)
+    if close_to_others(layout.root) and noted:
+        note_place(layout)
 
 
 def _open_lock(layout: Layout) -> int:

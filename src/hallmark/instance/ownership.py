@@ -46,8 +46,8 @@ def check_owner(root: Path) -> None:
         raise _not_the_owner(root, owner)
 
 
-def close_to_others(root: Path) -> None:
-    """Take from others what they must not have of what is ours, and say how much that was.
+def close_to_others(root: Path) -> int:
+    """Take from others what they must not have of what is ours; gives how much that was, and says so.
 
     Raises `ConfigurationError` (`not_the_owner`) for what another user has put there.
     """
@@ -55,6 +55,7 @@ def close_to_others(root: Path) -> None:
     changed += sum(_close_below(root / name) for name in _OURS)
     if changed:
         logger.warning("%d files and folders of %s were open to other users, and are no more", changed, root)
+    return changed
 
 
 def _close_below(path: Path, levels: int | None = None) -> int:

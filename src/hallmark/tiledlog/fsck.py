@@ -18,6 +18,7 @@ from hallmark.ports import LogHead, ObjectStore, StagedCommit, StorageFailed
 from hallmark.tiledlog.dedup_check import DedupCheck, DedupRows
 from hallmark.tiledlog.findings import Finding, Findings
 from hallmark.tiledlog.objects import CHECKPOINT
+from hallmark.tiledlog.presence import objects_beyond
 from hallmark.tiledlog.records import RecordFormat
 from hallmark.tiledlog.tree_check import TreeCheck
 
@@ -130,6 +131,7 @@ class LogCheck:
         if not found:
             return self._check_objects_alone(published, progress)
         head, staged_roots = found[0]
+        self._ask(lambda: self._check_end(head))
         tree = self._check_tree(head, published, progress)
         self._check_published(head, published, tree.roots | staged_roots)
         self._ask(lambda: self._times.finish(head))
@@ -145,6 +147,18 @@ class LogCheck:
             except StorageFailed as error:
                 self._readable = False
                 self._findings.add("database_unreadable", DATABASE, str(error))
+
+    def _check_end(self, head: LogHead) -> None:
+        """Look for what a newer state of the log has published; a log that was ended may have left some."""
+        if head.frozen:
+            return
+        for path in objects_beyond(self._objects, self._format, self._size):
+            what = "it belongs to a larger tree than that of the head, which is an older copy"
+            self._findings.add("beyond_head", path, what, expected=f"{head.size} entries")
+
+    def _size(self) -> int:
+        with self._store.reading() as (head, _):
+            return head.size
 
     def _check_rows(self) -> tuple[LogHead, dict[int, bytes]]:
         with self._store.reading() as (head, staged):

@@ -1,18 +1,20 @@
-"""Looks whether the published part of a log stands where its database says that it must.
+"""Looks whether the published part of a log stands where its database says that it must, and ends there.
 
 What was published was dropped from the database: the tiles and entry bundles below `applied` exist once. A
 log that lost them must not sign again before somebody has brought them back. This reads the right edge and
 the newest bundle, and lists names; to read everything is `fsck`.
+
+What stands beyond the head was published by a newer state of the log than its database is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from hallmark.core.merkle import leaf_hash
-from hallmark.core.tiles import TILE_HEIGHT, TILE_WIDTH, TileId, split_hashes
+from hallmark.core.tiles import MAX_TILE_LEVEL, TILE_HEIGHT, TILE_WIDTH, TileId, split_hashes
 from hallmark.errors import HallmarkError, NotFound, TrustError
 from hallmark.ports import LogHead, ObjectStore
-from hallmark.tiledlog.objects import tile_path, tile_reader
+from hallmark.tiledlog.objects import partial_folder, tile_path, tile_reader
 from hallmark.tiledlog.records import RecordFormat
 from hallmark.tiledlog.right_edge import read_right_edge
 
@@ -32,6 +34,45 @@ def check_presence(objects: ObjectStore, records: RecordFormat, head: LogHead, o
             code="published_part_missing",
             hint=RESTORE_HINT,
         )
+
+
+def check_nothing_beyond(
+    objects: ObjectStore, records: RecordFormat, size: Callable[[], int], origin: str
+) -> None:
+    """Check that nothing was published beyond the head; raises `TrustError` (`log_behind_its_checkpoint`)."""
+    beyond = next(objects_beyond(objects, records, size), None)
+    if beyond is not None:
+        raise TrustError(
+            f"the log {origin} has {size()} entries here, but its folder `public` holds {beyond}, which "
+            f"it published with more: this is an older copy",
+            code="log_behind_its_checkpoint",
+            hint=RESTORE_HINT,
+        )
+
+
+def objects_beyond(objects: ObjectStore, records: RecordFormat, size: Callable[[], int]) -> Iterator[str]:
+    """Name what stands at the end of each row and belongs to a larger tree than that of the head.
+
+    `size` is asked again once something was found: beside a running instance the log grows meanwhile, and
+    nothing is published before it is committed.
+    """
+    before = size()
+    for level in (None, *range(MAX_TILE_LEVEL + 1)):
+        for tile in _beyond_in_row(objects, records.folder, level, before):
+            if (tile.index * TILE_WIDTH + tile.width) << (TILE_HEIGHT * (level or 0)) > size():
+                yield tile_path(tile, records.folder)
+
+
+def _beyond_in_row(objects: ObjectStore, folder: str, level: int | None, size: int) -> Iterator[TileId]:
+    """List fuller versions of the first tile that is not full, and full tiles in its folder from it on."""
+    full, width = divmod(size >> (TILE_HEIGHT * (level or 0)), TILE_WIDTH)
+    first = TileId(level, full)
+    for name in objects.names(tile_path(first, folder).rpartition("/")[0]):
+        if name.isdigit() and int(name) >= full % _FOLDER_TILES:
+            yield TileId(level, full - full % _FOLDER_TILES + int(name))
+    for name in objects.names(partial_folder(first, folder)):
+        if name.isdigit() and int(name) > width:
+            yield TileId(level, full, int(name))
 
 
 def missing_objects(objects: ObjectStore, records: RecordFormat, head: LogHead) -> Iterator[str]:

@@ -22,6 +22,7 @@ from hallmark.wiring.chains import read_chain
 from hallmark.wiring.checking import log_names, open_log
 from hallmark.wiring.layout import Layout
 from hallmark.wiring.logs import OpenLog
+from hallmark.wiring.outside import check_published_within
 from hallmark.wiring.shards import ShardTable, open_shard
 from hallmark.wiring.witnessing import open_witnessed
 
@@ -169,6 +170,7 @@ def _log(log: OpenLog, now: datetime) -> str:
         late = _behind(store, head.applied, now)
         if late > _LATE:
             raise _Late(f"{head.size - head.applied} entries wait for publication since {late}")
+        check_published_within(log)
         return f"{head.size} entries, {head.size - head.applied} of them not yet in tiles"
 
 

@@ -16,7 +16,8 @@ from hallmark.tiledlog.publisher import Publisher
 from hallmark.wiring.health import expiries
 from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.logs import OpenLog, open_ctlog
-from hallmark.wiring.outside import check_newest_entries, check_place, check_witnesses_saw
+from hallmark.wiring.outside import check_newest_entries, check_published_within, check_witnesses_saw
+from hallmark.wiring.place import check_place
 from hallmark.wiring.rotation import freeze_due_shards, trust_locked, write_client_files
 from hallmark.wiring.shards import ShardTable, open_shard
 from hallmark.wiring.witnessing import open_ctlog_witnesses, open_witnesses
@@ -71,6 +72,7 @@ class Publishing:
         """
         check_place(self._layout)
         for item in self._publishers():
+            check_published_within(item.log)
             item.publisher.recover()
             check_newest_entries(item.log)
             check_witnesses_saw(item.witnesses, item.log, item.publisher)

@@ -31,7 +31,8 @@ from hallmark.wiring.layout import Layout
 from hallmark.wiring.log_sides import HttpObjects, open_folder
 from hallmark.wiring.logs import OpenLog, open_ctlog
 from hallmark.wiring.mirroring import copies_of_referred
-from hallmark.wiring.outside import check_newest_entries, check_sighting, look, note_place, restoring
+from hallmark.wiring.outside import check_newest_entries, check_published_within, check_sighting, look
+from hallmark.wiring.place import note_place, restoring
 from hallmark.wiring.replacing import replace_ctlog, replace_tlog
 from hallmark.wiring.rotation import trust_locked
 from hallmark.wiring.shards import ShardTable
@@ -224,6 +225,10 @@ class _Restoring:
         with closing(self._log.store()) as store:
             if store.head().frozen or self._is_unknown():
                 return "", False
+        try:
+            check_published_within(self._log)
+        except TrustError as error:
+            return error.message, True
         witnesses = self._witnesses()
         seen = look(witnesses, self._log)
         for sighting in seen.values():
