@@ -110,3 +110,59 @@ def test_a_note_of_an_earlier_release_is_completed(site):
     assert set(json.loads(note.read_text())["changed"]) == {
         *("instance.json", "ca/chain.pem", "tsa/chain.pem", "client/root.json")
     }
+
+
+COMMANDS = {
+    "freeze": ("log", "freeze", "--shard", "1"),
+    "rotate": ("log", "rotate"),
+    "reindex": ("log", "reindex"),
+}
+
+
+def content(site: Site) -> dict:
+    return {path: path.read_bytes() for path in site.data.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_that_writes_to_the_logs_refuses_a_copy_as_a_start_does(site, name):
+    site.tool.run("log", "rotate", "--data", str(site.data))
+    went_on(site)
+    site.put_back(site.folder / "backup")
+    before = content(site)
+    done = site.tool.run(*COMMANDS[name], "--data", str(site.data), "--json", check=False)
+    assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (5, "copied_directory")
+    assert content(site) == before
+
+
+@pytest.mark.parametrize(("name", "code"), [("freeze", 5), ("rotate", 5), ("reindex", 0)])
+def test_while_a_restore_is_not_finished_only_the_index_may_be_made_again(site, name, code):
+    site.tool.run("log", "rotate", "--data", str(site.data))
+    site.stop()
+    assert site.restore()["error"]["code"] == "newer_entries_not_ruled_out"
+    done = site.tool.run(*COMMANDS[name], "--data", str(site.data), "--json", check=False)
+    assert done.returncode == code
+
+
+def test_a_shard_that_has_published_more_than_it_has_is_not_frozen(site):
+    site.tool.run("log", "rotate", "--data", str(site.data))
+    site.stop()
+    bundle = Layout(site.data).public("tlog") / "tile" / "entries" / "000.p"
+    shutil.copy(bundle / "1", bundle / "2")
+    done = site.tool.run("log", "freeze", "--shard", "1", "--data", str(site.data), "--json", check=False)
+    assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (5, "log_behind_its_checkpoint")
+
+
+def test_a_frozen_log_may_lack_entries_as_any_other(site):
+    site.tool.run("log", "rotate", "--data", str(site.data))
+    site.stop()
+    site.tool.run("log", "freeze", "--shard", "1", "--data", str(site.data))
+    message = site.restore()["error"]["message"]
+    assert message.startswith("tlog (1 entries)")
+    assert "shards/2 (1 entries)" in message
+
+
+def test_a_log_that_a_restore_has_ended_is_beyond_doubt(site):
+    site.stop()
+    assert site.restore("--replace-logs")["ok"]
+    message = site.restore()["error"]["message"]
+    assert message.startswith("shards/2 (1 entries)")

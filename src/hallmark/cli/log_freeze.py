@@ -21,12 +21,14 @@ def command(data: Path, shard: int, as_json: bool) -> None:
 
     from hallmark.instance.ownership import check_owner, shut_out_others
     from hallmark.wiring.layout import Layout
+    from hallmark.wiring.place import check_place
     from hallmark.wiring.rotation import freeze_tlog
 
     layout = Layout(data)
-    layout.check_exists()
+    layout.read_instance()
     check_owner(data)
     shut_out_others()
+    check_place(layout)
     frozen = freeze_tlog(layout, shard, datetime.now(UTC))
     output = Output(as_json=as_json)
     output.line(f"shard {frozen.number} is frozen")

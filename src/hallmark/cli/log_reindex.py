@@ -22,12 +22,15 @@ def command(*, data: Path, log: str, as_json: bool) -> None:
     from hallmark.instance.directory import locked_directory
     from hallmark.wiring.checking import log_names
     from hallmark.wiring.layout import Layout
+    from hallmark.wiring.place import check_place, restoring
     from hallmark.wiring.reindexing import reindex_log
 
     Layout(data).read_instance()  # before the lock, which makes the directory where there is none
     made: dict[str, list[str]] = {}
     output = Output(as_json=as_json)
     with locked_directory(data) as layout:
+        if not restoring(layout).exists():  # restoring it may need its index, and keeps it from starting
+            check_place(layout)
         for name in log_names(layout) if log == "all" else (log,):
             progress = Progress(name, quiet=as_json)
             made[name] = list(reindex_log(layout, name, progress))

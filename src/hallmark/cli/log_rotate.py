@@ -21,15 +21,18 @@ def command(data: Path, as_json: bool) -> None:
 
     from hallmark.instance.ownership import check_owner, shut_out_others
     from hallmark.wiring.layout import Layout
-    from hallmark.wiring.rotation import OVERLAP, rotate_tlog
+    from hallmark.wiring.place import check_place, note_place
+    from hallmark.wiring.rotation import OVERLAP, rotate_tlog, trust_locked
 
     layout = Layout(data)
-    layout.check_exists()
+    instance = layout.read_instance()
     check_owner(data)
     shut_out_others()
+    check_place(layout)
     now = datetime.now(UTC)
-    instance = layout.read_instance()
     shard = rotate_tlog(layout, now)
+    with trust_locked(layout):  # one of several rotations at a time
+        note_place(layout)
     output = Output(as_json=as_json)
     url = f"{instance.base_url}{shard.path}"
     output.line(f"clients write to shard {shard.number} now: {url}, origin {shard.origin(instance)}")

@@ -222,9 +222,8 @@ class _Restoring:
 
     def _doubt(self, publisher: Publisher) -> tuple[str, bool]:
         """Say why entries may be missing, and whether something shows that they are."""
-        with closing(self._log.store()) as store:
-            if store.head().frozen or self._is_unknown():
-                return "", False
+        if self._is_ended() or self._is_unknown():
+            return "", False
         try:
             check_published_within(self._log)
         except TrustError as error:
@@ -242,6 +241,15 @@ class _Restoring:
         if silent := setting.parse().holds_without(seen.keys()):
             return f"its witnesses {', '.join(silent)} do not say what they have seen", False
         return "", False
+
+    def _is_ended(self) -> bool:
+        """Say whether a restore has ended this log before: frozen without a last checkpoint that says so.
+
+        One that says so is in doubt as any other: the copy may have been frozen before what it lacks.
+        """
+        with closing(self._log.store()) as store:
+            head = store.head()
+        return head.frozen and not self._log.signer.verify(head.checkpoint).extensions
 
     def _is_unknown(self) -> bool:
         """Say whether this is a shard that no client was told of, left by a rotation that did not finish."""

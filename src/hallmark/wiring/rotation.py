@@ -35,6 +35,7 @@ from hallmark.trustroot.keys import load_key_files
 from hallmark.trustroot.repository import TrustRepository
 from hallmark.wiring.create import bootstrap_entry
 from hallmark.wiring.layout import InstanceFile, Layout
+from hallmark.wiring.outside import check_published_within
 from hallmark.wiring.shards import Shard, ShardTable, open_shard
 from hallmark.wiring.witnessing import check_witnesses_know
 
@@ -125,6 +126,7 @@ def freeze_due_shards(layout: Layout, now: datetime) -> None:
 
 def _freeze(layout: Layout, shard: Shard, now: datetime) -> None:
     log, signer = open_shard(layout, layout.read_instance(), shard)
+    check_published_within(log)
     store = log.store()
     try:
         freeze_log(store, signer, now)
