@@ -45,7 +45,7 @@ def command(
     from hallmark.wiring.layout import Layout
     from hallmark.wiring.restoring import Plan, restore_instance
 
-    Layout(data).read_instance()  # before the lock, which makes the directory where there is none
+    Layout(data).check_exists()  # before the lock, which makes the directory where there is none
     output = Output(as_json=as_json)
     shown: list[Progress] = []
 

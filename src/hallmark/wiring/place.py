@@ -88,6 +88,11 @@ def restoring(layout: Layout) -> Path:
     return layout.root / "restoring"
 
 
+def written_at(layout: Layout) -> int:
+    """When instance.json was written here, in nanoseconds: a copy of the directory tells another time."""
+    return os.stat(layout.instance_file).st_ctime_ns
+
+
 def _file(layout: Layout) -> Path:
     return layout.root / "place.json"
 

@@ -17,7 +17,6 @@ import msgspec
 from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.keys import parse_public_key
 from hallmark.core.trusted_root import parse_trusted_root
-from hallmark.durable_files import write_durably
 from hallmark.errors import ConfigurationError, HallmarkError, InvalidProof, NotFound, RemoteError, TrustError
 from hallmark.tiledlog.mirror import Mirror, Progress, ReadObjects
 from hallmark.tiledlog.objects import CHECKPOINT
@@ -33,7 +32,7 @@ from hallmark.wiring.logs import OpenLog, open_ctlog
 from hallmark.wiring.mirroring import copies_of_referred
 from hallmark.wiring.outside import check_newest_entries, check_published_within, check_sighting, look
 from hallmark.wiring.place import note_place, restoring
-from hallmark.wiring.replacing import replace_ctlog, replace_tlog
+from hallmark.wiring.replacing import begin_restoring, decide, finish_replacing
 from hallmark.wiring.rotation import trust_locked
 from hallmark.wiring.shards import ShardTable
 from hallmark.wiring.witnessing import open_ctlog_witnesses, open_witnesses, read_setting
@@ -92,14 +91,19 @@ def restore_instance(layout: Layout, plan: Plan, now: datetime, progress: Progre
     Raises `TrustError`: `newer_entries_not_ruled_out`, `log_behind_its_checkpoint`, `log_inconsistent` or
     `published_part_missing`; and what `Mirror` raises.
     """
-    write_durably(restoring(layout), b"hallmark log restore has not finished\n")
-    _check_places(layout, plan.places)
-    done = tuple(_Restoring(layout, name, now).run(plan.places, progress(name)) for name in log_names(layout))
+    begun = begin_restoring(layout)
+    finish_replacing(layout, begun, now)
+    if not begun.names:  # else a mirror may be of a log that has ended since
+        _check_places(layout, plan.places)
+    done = tuple(
+        _Restoring(layout, name, now, fresh=begun.is_fresh(layout, name)).run(plan.places, progress(name))
+        for name in log_names(layout)
+    )
     doubtful = [item for item in done if item.doubt]
     if not plan.replace:
         _refuse_doubt([item for item in doubtful if item.known or not plan.nothing_newer])
-    else:
-        _replace(layout, doubtful, now)
+    elif doubtful:
+        finish_replacing(layout, decide(layout, [item.name for item in doubtful]), now)
     with trust_locked(layout) as repository:
         repository.leap(now, TRUST_VERSIONS)
     note_place(layout)
@@ -121,21 +125,14 @@ def _refuse_doubt(doubtful: Sequence[Restored]) -> None:
     )
 
 
-def _replace(layout: Layout, doubtful: Sequence[Restored], now: datetime) -> None:
-    shards = [item.name for item in doubtful if item.name != CT_LOG]
-    if shards:
-        replace_tlog(layout, shards, now)
-    if len(shards) < len(doubtful):
-        replace_ctlog(layout, now)
-
-
 class _Restoring:
     """Restores one log."""
 
-    def __init__(self, layout: Layout, name: str, now: datetime) -> None:
+    def __init__(self, layout: Layout, name: str, now: datetime, *, fresh: bool) -> None:
         self._layout = layout
         self._name = name
         self._now = now
+        self._fresh = fresh
         self._log = open_log(layout, name)
         self._objects = self._log.objects()
 
@@ -222,7 +219,7 @@ class _Restoring:
 
     def _doubt(self, publisher: Publisher) -> tuple[str, bool]:
         """Say why entries may be missing, and whether something shows that they are."""
-        if self._is_ended() or self._is_unknown():
+        if self._fresh or self._is_ended() or self._is_unknown():
             return "", False
         try:
             check_published_within(self._log)

@@ -1,0 +1,92 @@
+"""A restore that ends logs and begins others may be killed anywhere: the next one finishes it."""
+
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.support.killed import run_killed
+from tests.support.site import Site
+
+from hallmark.instance.directory import locked_directory
+from hallmark.wiring.checking import log_names
+from hallmark.wiring.health import examine_instance
+from hallmark.wiring.layout import Layout
+from hallmark.wiring.publishing import Publishing
+from hallmark.wiring.restoring import Plan, restore_instance
+
+REPLACE = Plan(places=(), replace=True)
+CERTAIN = Plan(places=(), nothing_newer=True)
+WHOLE = 30  # every so many of them sign and verify too
+
+
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory):
+    """A site that signed one file and stopped; its directory stands for an older copy."""
+    made = Site(tmp_path_factory.mktemp("site"))
+    made.sign("first")
+    made.stop()
+    made.data.rename(made.folder / "backup")
+    yield made
+    made.stop()
+
+
+def restore(root: Path, plan: Plan) -> None:
+    with locked_directory(root) as layout:
+        restore_instance(layout, plan, datetime.now(UTC), lambda _name: lambda _done, _total: None)
+
+
+def check_well(root: Path) -> None:
+    """Start the instance as far as logs go, and ask it for all that it can find wrong with itself."""
+    layout = Layout(root)
+    Publishing(layout, layout.read_instance(), on_failure=os.abort).recover()
+    assert [item for item in examine_instance(layout, datetime.now(UTC)) if not item.ok] == []
+    assert not list(root.rglob("*next*"))
+    assert not (root / "restoring").exists()
+
+
+@pytest.mark.parametrize("second", [REPLACE, CERTAIN], ids=["replace", "certain"])
+def test_a_replacement_that_was_killed_is_finished_by_the_next_restore(lost, second):
+    number, killed = 0, True
+    while killed:
+        shutil.rmtree(lost.data, ignore_errors=True)
+        shutil.copytree(lost.folder / "backup", lost.data)
+        killed = run_killed(lambda: restore(lost.data, REPLACE), lost.data, number)
+        if killed:
+            restore(lost.data, second)
+        check_well(lost.data)
+        ended = [path.name for path in lost.data.glob("ctlog-ended-*")]
+        replaced = (("tlog", "shards/2", "ctlog"), ["ctlog-ended-1"])
+        decided = (log_names(Layout(lost.data)), ended) == replaced
+        assert decided or (
+            second is CERTAIN and (log_names(Layout(lost.data)), ended) == (("tlog", "ctlog"), [])
+        )
+        if number % WHOLE == 0:
+            check_signs(lost)
+        number += 1
+    assert decided
+    assert number > 40
+
+
+def check_signs(site: Site) -> None:
+    site.start()
+    (site.folder / "second.sigstore.json").unlink(missing_ok=True)
+    site.sign("second")
+    site.stop()
+    for name in ("first", "second"):
+        site.verify(name)
+
+
+def test_a_copy_of_a_half_restored_directory_is_in_doubt_as_any_other(lost):
+    shutil.rmtree(lost.data, ignore_errors=True)
+    shutil.copytree(lost.folder / "backup", lost.data)
+    number = 0
+    while not (lost.data / "ctlog-ended-1").exists():
+        number += 1
+        run_killed(lambda: restore(lost.data, REPLACE), lost.data, number)
+    lost.data.rename(lost.folder / "half")
+    shutil.copytree(lost.folder / "half", lost.data)
+    assert lost.restore()["error"]["code"] == "newer_entries_not_ruled_out"
+    assert lost.restore("--replace-logs")["ok"]
+    check_well(lost.data)
