@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tests.support.killed import run_killed
 from tests.support.site import Site
 
 from hallmark.instance.directory import locked_directory
-from hallmark.wiring.checking import log_names
+from hallmark.wiring.checking import log_names, open_log
 from hallmark.wiring.health import examine_instance
 from hallmark.wiring.layout import Layout
 from hallmark.wiring.publishing import Publishing
@@ -90,3 +91,15 @@ def test_a_copy_of_a_half_restored_directory_is_in_doubt_as_any_other(lost):
     assert lost.restore()["error"]["code"] == "newer_entries_not_ruled_out"
     assert lost.restore("--replace-logs")["ok"]
     check_well(lost.data)
+
+
+def test_a_log_that_was_ended_takes_no_more_entries(lost):
+    shutil.rmtree(lost.data, ignore_errors=True)
+    shutil.copytree(lost.folder / "backup", lost.data)
+    restore(lost.data, REPLACE)
+    heads = {}
+    for name in ("tlog", "shards/2"):
+        with closing(open_log(Layout(lost.data), name).store()) as store:
+            heads[name] = store.head()
+    assert {name: head.frozen for name, head in heads.items()} == {"tlog": True, "shards/2": False}
+    assert b"frozen" not in heads["tlog"].checkpoint  # that it may have had more is not signed away

@@ -216,3 +216,17 @@ def test_clients_that_know_newer_trust_material_take_what_a_restored_instance_si
     site.restore("--nothing-newer-exists")
     site.start()
     known.fetch("trusted_root.json")  # a lower version would be refused as a rollback
+
+
+def test_a_mirror_that_is_behind_fills_no_log_whose_newest_entries_are_gone(site):
+    """The mirror's tiles would be written over the place of newer ones that nobody has any more."""
+    fill(site, 3)
+    site.copy_to_mirror()
+    fill(site, 2)
+    site.stop()
+    public = Layout(site.data).public("tlog")
+    for folder in ("tile/0/000.p", "tile/entries/000.p"):
+        shutil.rmtree(public / folder)
+    done = site.restore("--nothing-newer-exists", "--from", str(site.mirror))
+    assert done["error"]["code"] == "published_part_missing"
+    assert not (public / "tile/0/000.p").exists()

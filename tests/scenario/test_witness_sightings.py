@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+from datetime import UTC, datetime
 
 import pytest
 import urllib3
@@ -16,6 +17,12 @@ from tests.support.witnessed_log import Setting
 from hallmark.adapters.storage.memory import MemoryHeadStore, MemoryObjectStore
 from hallmark.core.note import parse_note
 from hallmark.errors import TrustError
+from hallmark.instance.directory import install
+from hallmark.wiring.create import create_instance
+from hallmark.wiring.layout import VERSION, InstanceFile, Layout
+from hallmark.wiring.outside import check_sighting
+from hallmark.wiring.shards import open_tlog
+from hallmark.witness.client import Sighting
 from hallmark.witness.config import WitnessMode
 from hallmark.witness.requests import print_size
 
@@ -103,6 +110,23 @@ def test_a_frozen_log_may_stay_behind_what_witnesses_have_seen(setting):
         transaction.freeze(setting.log.store.head().checkpoint)
     setting.publish()
     assert setting.published_size() == 1
+
+
+@pytest.mark.parametrize(("size", "other", "refused"), [(1, False, False), (2, False, True), (1, True, True)])
+def test_a_witness_that_shows_no_note_is_believed_where_it_has_seen_more_or_another_tree(
+    tmp_path, size, other, refused
+):
+    layout = Layout(tmp_path)
+    instance = InstanceFile(version=VERSION, base_url="http://localhost:8", host="localhost", port=8)
+    create_instance(layout, instance, now=datetime.now(UTC))
+    install(layout)
+    log, _ = open_tlog(layout, instance)
+    publisher, store = log.publisher()
+    expected = pytest.raises(TrustError, match="the witness w says") if refused else contextlib.nullcontext()
+    with contextlib.closing(store), expected as stopped:
+        check_sighting(Sighting(witness="w", size=size, note=b"", other=other), log, publisher)
+    if stopped is not None:
+        assert stopped.value.code == "log_behind_its_checkpoint"
 
 
 def post(running: RunningInstance) -> int:

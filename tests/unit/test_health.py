@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.asgi_call import call
 
+from hallmark.adapters.keys.file import write_key
 from hallmark.core.cosignature import cosigner_vkey
 from hallmark.core.x509.authority import ISSUING_LIFETIME
 from hallmark.instance.directory import install
@@ -17,6 +19,7 @@ from hallmark.wiring.create import create_instance
 from hallmark.wiring.health import SOON, Expiry, examine_instance
 from hallmark.wiring.layout import VERSION, InstanceFile, Layout
 from hallmark.wiring.publishing import Publishing
+from hallmark.wiring.shards import Shard, ShardTable
 from hallmark.wiring.witnessing import WitnessSetting
 from hallmark.witness.config import WitnessMode
 
@@ -49,7 +52,7 @@ def test_a_new_instance_is_well_and_says_how_long(layout):
     found = examined(layout, NOW)
     assert [item for item in found.values() if not item.ok or (item.soon and item.check != "disk")] == []
     assert set(found) >= {
-        *("directory", "disk", "tlog", "ctlog"),
+        *("directory", "disk", "tlog", "ctlog", "log keys"),
         *("issuing certificate", "ca root certificate", "timestamping certificate", "tsa root certificate"),
         *("tuf root", "tuf targets", "tuf snapshot", "tuf timestamp"),
     }
@@ -109,6 +112,23 @@ def test_a_log_whose_publication_stands_still_is_named(tmp_path):
     install(layout)
     assert wrong(layout, NOW + 59 * SECOND) == set()
     assert wrong(layout, NOW + 62 * SECOND) == {"tlog"}
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("tlog", Ed25519PrivateKey.generate()), ("ctlog", ec.generate_private_key(ec.SECP256R1()))],
+)
+def test_a_log_whose_key_is_in_no_trusted_root_is_named(layout, name, key):
+    layout.key(name).unlink()
+    write_key(layout.key(name), key)
+    found = examined(layout, NOW)["log keys"]
+    assert (found.ok, f"the key that {name} signs with" in found.found) == (False, True)
+
+
+def test_a_shard_that_clients_are_not_told_of_yet_needs_no_key_in_the_trusted_root(layout):
+    write_key(layout.key("tlog-2"), Ed25519PrivateKey.generate())
+    ShardTable(layout).write((Shard(1), Shard(2)))
+    assert examined(layout, NOW)["log keys"].ok
 
 
 @pytest.mark.parametrize(("mode", "ok"), [(WitnessMode.STRICT, False), (WitnessMode.FAIL_OPEN, True)])

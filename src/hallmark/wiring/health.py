@@ -11,10 +11,13 @@ from typing import Final
 import msgspec
 from cryptography import x509
 
+from hallmark.adapters.keys.file import read_key
 from hallmark.client.files import file_error
+from hallmark.core.trusted_root import parse_trusted_root
 from hallmark.durable_files import write_durably
-from hallmark.errors import HallmarkError
+from hallmark.errors import HallmarkError, TrustError
 from hallmark.ports import HeadStore, StorageFailed
+from hallmark.trustroot.client_files import TRUSTED_ROOT_TARGET
 from hallmark.trustroot.keys import TufKeys
 from hallmark.trustroot.repository import Lifetimes, TrustRepository
 from hallmark.web.health import HealthCheck
@@ -23,6 +26,7 @@ from hallmark.wiring.checking import log_names, open_log
 from hallmark.wiring.layout import Layout
 from hallmark.wiring.logs import OpenLog
 from hallmark.wiring.outside import check_published_within
+from hallmark.wiring.place import COPY_HINT
 from hallmark.wiring.shards import ShardTable, open_shard
 from hallmark.wiring.witnessing import open_witnessed
 
@@ -79,6 +83,7 @@ def _examine(layout: Layout, now: datetime) -> Iterator[HealthCheck]:
     try:
         for expiry in expiries(layout):
             yield expiry.check(now)
+        yield _attempt("log keys", lambda: _keys(layout))
         for name in log_names(layout):
             yield _attempt(name, lambda name=name: _log(open_log(layout, name), now))  # type: ignore[misc]
         yield from _witnesses(layout, now)
@@ -172,6 +177,32 @@ def _log(log: OpenLog, now: datetime) -> str:
             raise _Late(f"{head.size - head.applied} entries wait for publication since {late}")
         check_published_within(log)
         return f"{head.size} entries, {head.size - head.applied} of them not yet in tiles"
+
+
+def _keys(layout: Layout) -> str:
+    """Look for the key of each log in the trusted root that is published: clients believe no other.
+
+    A shard that the root does not name was left by a rotation, whose repetition tells clients of it.
+    """
+    root = parse_trusted_root(TrustRepository(layout.tuf, TufKeys({})).targets()[TRUSTED_ROOT_TARGET])
+    instance = layout.read_instance()
+    wrong = [] if _key(layout, "ctlog") in {log.key.spki for log in root.ctlogs} else ["ctlog"]
+    for shard in ShardTable(layout).read():
+        url = shard.trusted_url(instance)
+        told = {log.key.spki for log in root.tlogs if log.base_url == url}
+        if told and _key(layout, shard.key_name) not in told:
+            wrong.append(shard.folder)
+    if wrong:
+        raise TrustError(
+            f"the trusted root does not have the key that {', '.join(wrong)} signs with",
+            code="damaged_state",
+            hint=COPY_HINT,
+        )
+    return "all in the trusted root"
+
+
+def _key(layout: Layout, name: str) -> bytes:
+    return read_key(layout.key(name)).spki
 
 
 def _behind(store: HeadStore, size: int, now: datetime) -> timedelta:
