@@ -43,7 +43,8 @@ LEFT_OUT = {
     "hallmark verify model.bin --certificate-chain ca.pem --identity you@example.com --no-issuer": (
         "it needs a CA of one's own; the unit tests of the verifier have one"
     ),
-    "pip install 'hallmark-sigstore[export]'": "tests fetch no packages; the export has tests of its own",
+    "pip install '.[server]'": "tests fetch no packages; this instance has the extra",
+    "pip install '.[export]'": "tests fetch no packages; the export has tests of its own",
 }
 
 
