@@ -115,6 +115,33 @@ def test_a_name_is_bound_by_one_of_its_addresses():
         reservation.close()
 
 
+def test_a_port_is_held_for_one_instance_before_anybody_listens_on_it():
+    holder = Reservation(Address("127.0.0.1", 0))
+    try:
+        with pytest.raises(ConfigurationError) as refused:
+            Reservation(holder.address)
+        assert refused.value.code == "port_in_use"
+        with socket.socket() as worker:  # what a worker does
+            worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            worker.bind((holder.bound.host, holder.bound.port))
+            worker.listen()
+    finally:
+        holder.close()
+
+
+def test_a_port_is_held_although_connections_to_it_have_ended_a_moment_ago():
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        address = Address(*listening.getsockname())
+        with socket.create_connection((address.host, address.port)):
+            listening.accept()[0].close()  # the side that closes first keeps the port in TIME_WAIT
+    Reservation(address).close()
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_the_development_identity_provider_is_held_on_loopback_alone(host):
     with pytest.raises(ConfigurationError) as refused:

@@ -188,8 +188,8 @@ class Reservation:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             _bind(probe, host, address)
             port: int = probe.getsockname()[1]
+        # without SO_REUSEADDR: two that both set it share a port, as long as neither listens
         self._socket = socket.socket(family, socket.SOCK_STREAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.address, self.bound = Address(address.host, port), Bound(host, port)
         _bind(self._socket, host, self.address)
