@@ -28,6 +28,7 @@ from hallmark.errors import (
 
 NETWORK = {"urllib3", "tuf", "securesystemslib", "http.client", "ssl", "id", "concurrent.futures"}
 SERVERS = {"starlette", "granian", "joserfc", "sqlite3", "asyncio", "rich"}
+SLOW = {"json", "shutil", "secrets"}  # a millisecond or two each, and nobody needs them for a good bundle
 
 
 def loaded(folder, environment, *arguments: str) -> set[str]:
@@ -47,7 +48,16 @@ def test_verifying_loads_no_network_and_no_server(folder, environment, values):
     words = f"verify app {values['TRUST']} {values['WHO']}".split()
     modules = loaded(folder, environment, *words)
     assert "hallmark.verify.verifier" in modules
-    assert modules & (NETWORK | SERVERS) == set()
+    assert modules & (NETWORK | SERVERS | SLOW) == set()
+
+
+def test_signing_loads_no_server(folder, environment):
+    program = "import sys, hallmark.cli.sign; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert set(done.stdout.split()) & SERVERS == set()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]])

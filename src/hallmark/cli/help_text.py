@@ -1,6 +1,5 @@
 """Help that can be read on a narrow terminal."""
 
-import shutil
 from collections.abc import Iterable
 from typing import Final
 
@@ -17,6 +16,8 @@ class HelpText(click.HelpFormatter):
     def __init__(
         self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None
     ) -> None:
+        import shutil  # takes 2 ms, and only help needs it
+
         columns = min(shutil.get_terminal_size().columns, max_width or _WIDEST)
         super().__init__(indent_increment, width or max(columns - 2, _LEAST))
 

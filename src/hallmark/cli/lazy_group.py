@@ -1,7 +1,9 @@
 """Groups of commands that are imported when they are named."""
 
+import gc
 import importlib
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import click
@@ -30,10 +32,20 @@ class LazyGroup(click.Group):
         row = self._rows.get(cmd_name)
         if row is None:
             return None
-        found: click.Command = importlib.import_module(row.module).command
+        found: click.Command = _import(row.module).command
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Print the table without importing a command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, row.help) for name, row in self._rows.items()])
+
+
+def _import(name: str) -> ModuleType:
+    """Import a module; what that makes stays, so the garbage collector need not look through it."""
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -74,7 +73,7 @@ def temporary_beside(path: Path) -> Path:
 
     Its name is short, however long the one of `path`: file systems count bytes, and refuse a few too many.
     """
-    return path.with_name(TEMPORARY_PREFIX + secrets.token_hex(6))
+    return path.with_name(TEMPORARY_PREFIX + os.urandom(6).hex())
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:

@@ -14,7 +14,7 @@ published it.
 """
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
@@ -32,9 +32,6 @@ _SMALL_ORDER_Y: Final = frozenset({0, 1, _FIELD_PRIME - 1, _ORDER_8_Y, _FIELD_PR
 
 SMALLEST_FACTOR: Final = 752
 """Moduli have no prime factor below this: the test of NIST SP 800-89 section 5.3.3."""
-_SMALL_PRIMES: Final = math.prod(
-    n for n in range(2, SMALLEST_FACTOR) if all(n % divisor for divisor in range(2, math.isqrt(n) + 1))
-)
 _CACHED_MODULI: Final = 256  # signers come again, and the test costs half of a signature's
 _ML_DSA_SEED_BYTES: Final = 32  # rho; t1 follows
 
@@ -65,10 +62,18 @@ def _check_rsa(numbers: rsa.RSAPublicNumbers) -> None:
 
 @lru_cache(maxsize=_CACHED_MODULI)
 def _check_modulus(modulus: int) -> None:
-    if math.gcd(modulus, _SMALL_PRIMES) != 1:
+    if math.gcd(modulus, _small_primes()) != 1:
         raise _weak("the RSA key's modulus has a small factor")
     if math.isqrt(modulus) ** 2 == modulus:
         raise _weak("the RSA key's modulus is a square")
+
+
+@cache
+def _small_primes() -> int:
+    """Multiply the primes below `SMALLEST_FACTOR`; most programs that import this never meet an RSA key."""
+    return math.prod(
+        n for n in range(2, SMALLEST_FACTOR) if all(n % divisor for divisor in range(2, math.isqrt(n) + 1))
+    )
 
 
 def _weak(message: str) -> MalformedInput:

@@ -1,6 +1,5 @@
 """Read a JSON document into a typed value: bounded, and with one kind of error."""
 
-import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -14,6 +13,7 @@ T = TypeVar("T")
 
 MAX_DEPTH: Final = 128
 MAX_VALUES: Final = 1 << 16  # the largest real trusted root has 600; a value takes about 100 bytes of memory
+_FEW_BACKSLASHES: Final = 32
 _ANY: Final = msgspec.json.Decoder()
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -38,7 +38,7 @@ def decode_value(data: bytes, *, what: str, max_bytes: int, max_values: int = MA
     Raises `MalformedInput`, also for more than `MAX_DEPTH` levels, for more than `max_values` values (code
     `too_large`), and for an object that names a member twice (code `repeated_name`).
     """
-    if count_values(data) > max_values:
+    if len(data) > max_values and count_values(data) > max_values:
         raise MalformedInput(f"{what} has more than {max_values} values", code="too_large")
     value = _decode(_ANY, data, what=what, max_bytes=max_bytes)
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
@@ -103,9 +103,13 @@ def _check_names(data: bytes, value: Any, what: str) -> None:
 
 def _count_quotes(data: bytes) -> int:
     """Count the quotes around strings: none that is escaped, by a backslash that is not itself escaped."""
-    if b"\\" in data:
-        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return data.count(b'"')
+    if data.count(b"\\") > _FEW_BACKSLASHES:
+        return data.replace(b"\\\\", b"").replace(b'\\"', b"").count(b'"')
+    escaped, at = 0, data.find(b"\\")
+    while at >= 0:  # to look for one byte is three times as fast as for two
+        escaped += data[at + 1 : at + 2] == b'"'
+        at = data.find(b"\\", at + 2)
+    return data.count(b'"') - escaped
 
 
 def _needed_quotes(value: Any) -> int:
@@ -136,6 +140,8 @@ class RepeatedName(Exception):
 
 def load_unique(data: bytes) -> Any:
     """Decode JSON of any shape; raises `RepeatedName`, and `ValueError` for what is no JSON."""
+    import json  # noqa: PLC0415  takes a millisecond, and only a document with a fault comes here
+
     return json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
 
 

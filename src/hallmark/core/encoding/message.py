@@ -11,10 +11,10 @@ their own frozen values.
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Final, TypeVar
+from types import UnionType
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec import inspect
 
 from hallmark.core.encoding.json_document import decode_value
 from hallmark.errors import MalformedInput
@@ -47,7 +47,7 @@ class _Field(msgspec.Struct, frozen=True):
     """Where a field goes: its JSON name, its message (None: a scalar), and whether it is a list of them."""
 
     name: str
-    message: type[msgspec.Struct] | None
+    message: type[Message] | None
     repeated: bool
 
 
@@ -71,7 +71,7 @@ def unknown_fields(kind: type[Message], data: bytes, *, what: str, max_bytes: in
     return tuple(item.removeprefix(f"{what}.") for item in unknown)
 
 
-def _fields(value: Any, kind: type[msgspec.Struct], path: str, unknown: list[str]) -> dict[str, Any]:
+def _fields(value: Any, kind: type[Message], path: str, unknown: list[str]) -> dict[str, Any]:
     """Give the known fields of a message their JSON names, all the way down."""
     if not isinstance(value, dict):
         raise MalformedInput(f"{path} is not an object")
@@ -101,23 +101,25 @@ def _field(item: Any, field: _Field, path: str, unknown: list[str]) -> Any:
 
 
 @cache
-def _schema(kind: type[msgspec.Struct]) -> Mapping[str, _Field]:
+def _schema(kind: type[Message]) -> Mapping[str, _Field]:
     """The fields of a message by each name that they may have."""
-    info = inspect.type_info(kind)
-    if not isinstance(info, inspect.StructType):
-        raise TypeError(f"{kind} is not a message")
+    types = get_type_hints(kind)
     schema: dict[str, _Field] = {}
-    for item in info.fields:
-        field = _Field(item.encode_name, *_submessage(item.type))
-        schema[item.name] = schema[item.encode_name] = field
+    for name, json_name in zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True):
+        schema[name] = schema[json_name] = _Field(json_name, *_submessage(types[name]))
     return schema
 
 
-def _submessage(found: inspect.Type) -> tuple[type[msgspec.Struct] | None, bool]:
+def _submessage(annotation: Any) -> tuple[type[Message] | None, bool]:
     """The message that a field holds, and whether it holds a list of them."""
-    for option in found.types if isinstance(found, inspect.UnionType) else (found,):
-        if isinstance(option, inspect.StructType):
-            return option.cls, False
-        if isinstance(option, inspect.VarTupleType) and isinstance(option.item_type, inspect.StructType):
-            return option.item_type.cls, True
+    for option in get_args(annotation) if isinstance(annotation, UnionType) else (annotation,):
+        if get_origin(option) is tuple:
+            item = get_args(option)[0]
+            return (item, True) if _is_message(item) else (None, False)
+        if _is_message(option):
+            return option, False
     return None, False
+
+
+def _is_message(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Message)
