@@ -96,7 +96,7 @@ class Bench:
         bodies = self.folder / "entries"
         targets = {1: "p50 below 2 ms, p99 10 ms", 64: "4000", 256: "4000"}
         for connections in CONNECTIONS:
-            write_entries(bodies, self.seconds * (2_000 if connections == 1 else 9_000))
+            write_entries(bodies, self.seconds * (2_000 if connections == 1 else 14_000))
             found = post(url, bodies, connections=connections, seconds=self.seconds, once=True)
             measured = f"{found.rate:.0f}/s, {found.p50:.1f}/{found.p99:.1f} ms{refusals(found.refused)}"
             what = f"log entries, {connections} connections: rate, p50/p99"

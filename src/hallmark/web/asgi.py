@@ -90,8 +90,9 @@ class Hold:
 
     def let_go(self) -> None:
         """Give back all of it: the bytes are held no more."""
-        self._budget.give_back(self._size)
-        self._size = 0
+        if self._size:
+            self._budget.give_back(self._size)
+            self._size = 0
 
     @property
     def size(self) -> int:
@@ -125,6 +126,7 @@ async def read_body(
     if announced is not None and announced > max_body_bytes:
         raise _too_large(max_body_bytes)
     message = await _first(receive, min(seconds, SILENT_SECONDS))
+    _check_present(message)
     body: bytes = message.get("body", b"")
     whole = not message.get("more_body", False) or len(body) == announced
     hold = hold or Hold(BodyBudget())
@@ -141,7 +143,7 @@ async def _first(receive: Receive, seconds: float) -> Message:
     """
     task = asyncio.current_task()
     if task is None:
-        return await _receive(receive)
+        return await receive()
     fired = False
 
     def fire() -> None:
@@ -150,7 +152,7 @@ async def _first(receive: Receive, seconds: float) -> Message:
 
     timer = task.get_loop().call_later(seconds, fire)
     try:
-        return await _receive(receive)
+        return await receive()
     except asyncio.CancelledError:
         if not fired:
             raise
@@ -160,12 +162,10 @@ async def _first(receive: Receive, seconds: float) -> Message:
         timer.cancel()
 
 
-async def _receive(receive: Receive) -> Message:
-    """Receive a piece; what came before the client left is no request, however well it reads."""
-    message = await receive()
+def _check_present(message: Message) -> None:
+    """What came before the client left is no request, however well it reads."""
     if message["type"] == "http.disconnect":
         raise MalformedInput("the client left before the end of the body", code="body_cut")
-    return message
 
 
 def _too_large(max_body_bytes: int) -> MalformedInput:
@@ -197,7 +197,8 @@ class _Rest:
                 self._add(message.get("body", b""))
                 while message.get("more_body", False):
                     self._timeout.reschedule(min(self._deadline, self._loop.time() + SILENT_SECONDS))
-                    message = await _receive(self._receive)
+                    message = await self._receive()
+                    _check_present(message)
                     self._add(message.get("body", b""))
         except TimeoutError:
             if self._gave_way:
