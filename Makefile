@@ -41,7 +41,7 @@ format: setup  ## format the code, and put right what ruff can
 bench: setup  ## measure; prints the table of bench/README.md
 	$(BIN)/python -m bench
 
-interop: setup .venv-interop/ready .tools/ready  ## real cosign, sigstore-python and gitsign against a real instance
+interop: setup .venv-interop/ready .tools/ready  ## real cosign, sigstore-go and sigstore-python against a real instance
 	HALLMARK_INTEROP=1 $(BIN)/python -m pytest -m interop tests/interop
 
 fuzz: setup  ## fuzz every parser of the log, SECONDS each; with atheris where it is installed
