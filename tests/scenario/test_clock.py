@@ -77,6 +77,16 @@ def test_pinning_with_a_wrong_clock_says_so_first(instance, tmp_path):
     assert machine.run("context", "list").stdout == ""
 
 
+def test_the_configuration_of_other_clients_with_a_wrong_clock_says_so_first(instance, tmp_path):
+    machine = Machine(instance, tmp_path, EMAIL)
+    machine.pin()
+    clock = SteppedClock(tmp_path)
+    clock.step(30 * 86400 + 30)
+    machine.environment |= clock.environment
+    done = machine.run("client-config", "--for", "cosign", exit_code=5)
+    assert done.stderr.startswith("error: this machine's clock is 30 d ahead of that of 127.0.0.1")
+
+
 @pytest.mark.parametrize(
     ("seconds", "told"), [(0, False), (60, False), (-60, False), (61, True), (-61, True)]
 )

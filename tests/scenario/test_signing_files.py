@@ -276,3 +276,20 @@ class TestManyFiles:
     def test_what_contradicts_itself_is_refused(self, machine, tmp_path):
         (file,) = made_files(tmp_path, 1)
         machine.run("sign", "--skip-signed", "--overwrite", str(file), exit_code=2)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_output_that_cannot_be_written_does_not_hide_that_the_bundle_was(machine, tmp_path, options):
+    file = tmp_path / "f"
+    file.write_text("x")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*HALLMARK, "sign", *options, str(file)],
+            env=machine.environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 2
+    error = done.stderr.splitlines()[0]
+    assert error.startswith(
+        "error: 1 of 1 bundles are written, but standard output cannot be written: no space"
+    )
+    machine.run("verify", str(file), *machine.who())

@@ -10,13 +10,13 @@ import msgspec
 
 from hallmark.cli.options import PATH, instance_option, json_option
 from hallmark.cli.output import Output
+from hallmark.cli.trust import context_trust
 from hallmark.client.contexts import Context
 from hallmark.client.trust import (
     LocalInstance,
     TrustSource,
     choose_source,
     local_client_trust_config,
-    parse_material,
     read_instance_url,
 )
 from hallmark.core.signing_config import ClientTrustConfig, Service
@@ -184,15 +184,12 @@ def _facts(source: TrustSource) -> _Facts:
 
 
 def _context_facts(context: Context) -> _Facts:
-    from hallmark.client.http import HttpClient
     from hallmark.client.pinned_roots import root_path
-    from hallmark.client.signing import system_clock
-    from hallmark.client.trust_update import fresh_trust
 
     return _Facts(
         url=context.url,
         tuf_url=context.tuf_url,
         root_file=str(root_path(context)),
         trust_file="",
-        trust=parse_material(fresh_trust(context, HttpClient(), system_clock())),
+        trust=context_trust(context),
     )

@@ -14,13 +14,21 @@ import click
 from hallmark.cli import exit_codes
 from hallmark.cli.help_text import HelpText
 from hallmark.cli.lazy_group import CommandRow, LazyGroup
-from hallmark.cli.output import CommandFailed, describe_error, print_error, print_json, unexpected
+from hallmark.cli.output import (
+    OUTPUT_FAILED,
+    CommandFailed,
+    describe_error,
+    drop_output,
+    output_failed,
+    print_error,
+    print_json,
+    unexpected,
+)
 from hallmark.errors import ConfigurationError, HallmarkError
 
 # What the machine refuses, wherever it was met; without a file's name it was mostly the output.
 _ENVIRONMENT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EROFS)
 _COMPLETION: Final = "_HALLMARK_COMPLETE"
-_OUTPUT_FAILED: Final = "output_failed"
 
 click.Context.formatter_class = HelpText  # of every command: their contexts are made by click
 
@@ -82,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         _leave_at_once(exit_codes.INTERRUPTED)
     except BrokenPipeError:
-        _drop_output()
+        drop_output()
         return exit_codes.OUTPUT_CLOSED
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback reaches a user
         return _answer(error, as_json=as_json)
@@ -165,17 +173,7 @@ def _flush_output() -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _drop_output()
-        raise ConfigurationError(
-            f"standard output cannot be written: {(error.strerror or '').lower()}",
-            code=_OUTPUT_FAILED,
-            hint="what is printed is incomplete; write it somewhere else",
-        ) from None
-
-
-def _drop_output() -> None:
-    """Python would flush standard output once more at its end, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise output_failed(error) from None
 
 
 def _wants_json(given: list[str]) -> bool:
@@ -206,7 +204,7 @@ def _describe_missing(module: str, extra: str) -> dict[str, object]:
 
 
 def _fail(error: dict[str, object], *, as_json: bool) -> int:
-    lost = error["code"] == _OUTPUT_FAILED
+    lost = error["code"] == OUTPUT_FAILED
     if lost or not (as_json and _printed({"ok": False, "error": error})):
         print_error(str(error["message"]), str(error["hint"]))
     code = error["exitCode"]
@@ -219,7 +217,7 @@ def _printed(value: dict[str, object]) -> bool:
         print_json(value)
         sys.stdout.flush()
     except OSError:
-        _drop_output()
+        drop_output()
         return False
     return True
 

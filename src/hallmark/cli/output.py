@@ -12,6 +12,7 @@ import click
 
 from hallmark.cli.exit_codes import UnexpectedFault, exit_code_of
 from hallmark.errors import (
+    ConfigurationError,
     HallmarkError,
     InvalidCertificate,
     MalformedInput,
@@ -20,6 +21,7 @@ from hallmark.errors import (
     VerificationError,
 )
 
+OUTPUT_FAILED: Final = "output_failed"
 _REPORT: Final = "this is a bug in Hallmark: please report it, with HALLMARK_DEBUG=1 set for the details"
 _COLOURS: Final = {"error": "red", "hint": "cyan", "good": "green"}
 
@@ -72,6 +74,21 @@ class Output:
         """Print the JSON object of a command that did its work."""
         if self.as_json:
             print_json({"ok": True, **facts})
+
+
+def output_failed(error: OSError, done: str = "") -> ConfigurationError:
+    """Describe that standard output cannot be written, after what is `done` all the same."""
+    drop_output()
+    return ConfigurationError(
+        f"{done}standard output cannot be written: {(error.strerror or '').lower()}",
+        code=OUTPUT_FAILED,
+        hint="what is printed is incomplete; write it somewhere else",
+    )
+
+
+def drop_output() -> None:
+    """Throw away what is printed from here on: Python would flush it once more at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 _HINTS: Final[tuple[tuple[type[HallmarkError], str], ...]] = (

@@ -2,8 +2,9 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -14,7 +15,7 @@ from hallmark.cli.clock import explain_clock
 from hallmark.cli.exit_codes import INTERRUPTED, UnexpectedFault, exit_code_of, gravest
 from hallmark.cli.login import token_source
 from hallmark.cli.options import PATH, json_option, require_witnesses_option, trust_options
-from hallmark.cli.output import CommandFailed, Output, describe_error, print_json, unexpected
+from hallmark.cli.output import CommandFailed, Output, describe_error, output_failed, print_json, unexpected
 from hallmark.cli.progress import Progress, hashing_progress
 from hallmark.cli.sign_jobs import Job, check_jobs, find_jobs, writes_to_output
 from hallmark.cli.trust import TrustOptions, trust_to_sign
@@ -230,7 +231,8 @@ class _Run:
         errors = [outcome.error for outcome in self._outcomes if outcome.error is not None]
         results = [_to_json(outcome) for outcome in self._outcomes]
         if not errors:
-            self._output.finish(results=results)
+            with self._printing():
+                self._output.finish(results=results)
             return
         if self._output.as_json:
             print_json({"ok": False, "error": describe_error(errors[0]), "results": results})
@@ -239,9 +241,21 @@ class _Run:
     def _tell(self, outcome: _Outcome) -> None:
         self._outcomes.append(outcome)
         self._progress.finish()
-        _print(self._output, outcome)
-        self._output.flush()
+        with self._printing():
+            _print(self._output, outcome)
         self._progress(len(self._outcomes), len(self._jobs))
+
+    @contextmanager
+    def _printing(self) -> Iterator[None]:
+        """Print now; where that fails, the bundles are there all the same."""
+        try:
+            yield
+            self._output.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            written = sum(outcome.signed is not None for outcome in self._outcomes)
+            raise output_failed(error, f"{written} of {len(self._jobs)} bundles are written, but ") from None
 
     def _report_interrupted(self) -> None:
         done = sum(outcome.error is None for outcome in self._outcomes)

@@ -64,7 +64,11 @@ def trust_to_sign(options: TrustOptions) -> ClientTrustConfig:
         )
     if isinstance(source, LocalInstance):
         return local_client_trust_config(source)
+    return context_trust(source)
 
+
+def context_trust(context: Context) -> ClientTrustConfig:
+    """Get a context's trust material, of the last hour; an error says that the clock is wrong, where it is."""
     from hallmark.cli.clock import explain_clock
     from hallmark.client.http import HttpClient
     from hallmark.client.signing import system_clock
@@ -72,9 +76,9 @@ def trust_to_sign(options: TrustOptions) -> ClientTrustConfig:
 
     http = HttpClient()
     try:
-        return parse_material(fresh_trust(source, http, system_clock()))
+        return parse_material(fresh_trust(context, http, system_clock()))
     except HallmarkError as error:
-        raise explain_clock(error, source.url, http) from None
+        raise explain_clock(error, context.url, http) from None
 
 
 def _context_root(context: Context, *, offline: bool) -> RootMaterial:
