@@ -68,7 +68,7 @@ def trust_to_sign(options: TrustOptions) -> ClientTrustConfig:
 
 
 def context_trust(context: Context) -> ClientTrustConfig:
-    """Get a context's trust material, of the last hour; an error says that the clock is wrong, where it is."""
+    """Get the trust material of a context, an hour old at most; an error says where the clock is wrong."""
     from hallmark.cli.clock import explain_clock
     from hallmark.client.http import HttpClient
     from hallmark.client.signing import system_clock
