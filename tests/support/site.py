@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 
 import urllib3
 
 from hallmark.wiring.layout import Layout
-from tests.support.instance import RunningInstance
+from tests.support.instance import HALLMARK, RunningInstance
 from tests.support.load import entry_request
 
 LOGS = ("tlog", "ctlog")
@@ -47,14 +49,19 @@ class Site:
             assert self.running.stop() == 0
             self.running = None
 
-    def start(self) -> None:
-        self.running = self.tool = RunningInstance(self.data, self.folder, listen=None)
+    def start(self, *options: str) -> None:
+        self.running = self.tool = RunningInstance(self.data, self.folder, *options, listen=None)
 
-    def refused(self) -> str:
+    def refused(self, *options: str) -> str:
         """Try to start it; gives the code of the refusal."""
-        done = self.tool.run("up", "--data", str(self.data), "--json", check=False)
-        assert done.returncode == 5, done.stderr
-        return json.loads(done.stdout)["error"]["code"]
+        command = [*HALLMARK, "up", "--data", str(self.data), "--json", *options]
+        with subprocess.Popen(command, env=self.tool.environment, stdout=subprocess.PIPE) as process:
+            answer = json.loads(process.stdout.readline())
+            if answer["ok"]:
+                process.send_signal(signal.SIGINT)
+        assert not answer["ok"], "it starts"
+        assert process.returncode == 5
+        return answer["error"]["code"]
 
     def restore(self, *options: str) -> dict:
         done = self.tool.run("log", "restore", "--data", str(self.data), "--json", *options, check=False)

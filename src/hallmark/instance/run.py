@@ -112,7 +112,7 @@ def _serve(
     options: Options,
 ) -> None:
     layout, instance = running.layout, running.instance
-    publishing = Publishing(layout, instance, on_failure=_fail)
+    publishing = Publishing(layout, instance, on_failure=_fail, mirrors=options.settings.mirrors)
     publishing.recover()
     supervisor.serve()
     stopping.serve_on()

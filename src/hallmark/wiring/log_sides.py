@@ -1,6 +1,6 @@
 """Read sides of logs for the tools: where they are, whose they are, and of which kind."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -74,9 +74,9 @@ def read_keys(log_key: Path | None, trusted_root: Path | None) -> list[PublicKey
 class HttpObjects:
     """A log's read side over HTTP; safe to share between threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, http: HttpClient | None = None) -> None:
         self._url = url.rstrip("/")
-        self._http = HttpClient()
+        self._http = http or HttpClient()
 
     def get(self, path: str) -> bytes:
         """Fetch an object; raises `NotFound` or `RemoteError`."""
@@ -94,6 +94,21 @@ def open_read_side(place: str) -> ReadObjects:
     if place.startswith(("http://", "https://")):
         return HttpObjects(place)
     return open_folder(Path(place))
+
+
+def find_read_sides(place: str, name: str, http: HttpClient | None = None) -> Iterator[ReadObjects]:
+    """Find the read sides that a place may mean: one log's, a mirror of all logs, a copy of the directory.
+
+    `name` is the log's folder in an instance's directory.
+    """
+    if place.startswith(("http://", "https://")):
+        yield HttpObjects(place, http)
+        yield HttpObjects(f"{place.rstrip('/')}/{name}", http)
+        return
+    patterns = ("", "*/", "shards/*/", "*/public/", "shards/*/public/")
+    for pattern in patterns:
+        for found in sorted(Path(place).glob(f"{pattern}{CHECKPOINT}")):
+            yield open_folder(found.parent)
 
 
 def open_folder(folder: Path) -> FileObjectStore:

@@ -1,22 +1,61 @@
 """Whether a log is as new as what stands outside an instance's directory has seen of it.
 
 An older copy of a log looks right from within: only those who saw what came after it can tell. Asked at
-every start are its witnesses; `wiring.place` and `tiledlog.presence` look for traces inside.
+every start are its witnesses, and the mirrors that the settings name; `wiring.place` and `tiledlog.presence`
+look for traces inside.
 """
 
+import logging
+from collections.abc import Sequence
 from contextlib import closing
+from typing import Final
 
+from hallmark.client.http import HttpClient
 from hallmark.core.tiles import TILE_WIDTH, TileId
 from hallmark.errors import HallmarkError, TrustError
 from hallmark.ports import LogHead
-from hallmark.tiledlog.objects import tile_reader
+from hallmark.tiledlog.mirror import ReadObjects
+from hallmark.tiledlog.objects import CHECKPOINT, tile_reader
 from hallmark.tiledlog.presence import RESTORE_HINT, check_nothing_beyond
 from hallmark.tiledlog.publisher import Publisher
 from hallmark.wiring.entry_rules import rules_of
+from hallmark.wiring.log_sides import find_read_sides
 from hallmark.wiring.logs import OpenLog
 from hallmark.wiring.place import COPY_HINT
 from hallmark.witness.client import Sighting
 from hallmark.witness.gathering import Witnesses
+
+logger = logging.getLogger("hallmark.publishing")
+
+_MIRROR_SECONDS: Final = 5.0  # for each, at a start: as long as a witness has
+
+
+def check_mirrors_show(places: Sequence[str], name: str, log: OpenLog, publisher: Publisher) -> None:
+    """Ask the mirrors of a log what they have of it; raises `TrustError` where it has less.
+
+    One that does not answer is told: it may come back later, and then nobody asks it before the next start.
+    """
+    if not places or _head(log).frozen:
+        return
+    for place in places:
+        note = _note_at(place, name, log)
+        if note is None:
+            logger.warning("%s shows no checkpoint of the log %s: not asked", place, log.signer.origin)
+        else:
+            publisher.check_signed(note, f"stands at {place}")
+
+
+def _note_at(place: str, name: str, log: OpenLog) -> bytes | None:
+    http = HttpClient(timeout_seconds=_MIRROR_SECONDS, deadline_seconds=_MIRROR_SECONDS, patience_seconds=0)
+    notes = (_note(objects) for objects in find_read_sides(place, name, http))
+    return next((note for note in notes if _is_signed(note, log)), None)
+
+
+def _note(objects: ReadObjects) -> bytes:
+    try:
+        return objects.get(CHECKPOINT)
+    except (HallmarkError, OSError):
+        return b""
 
 
 def check_witnesses_saw(witnesses: Witnesses | None, log: OpenLog, publisher: Publisher) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -13,10 +13,16 @@ from hallmark.adapters.storage.sqlite import SqliteHeadStore
 from hallmark.core.keys import parse_public_key
 from hallmark.errors import HallmarkError, Overloaded
 from hallmark.tiledlog.publisher import Publisher
+from hallmark.wiring.checking import CT_LOG
 from hallmark.wiring.health import expiries
 from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.logs import OpenLog, open_ctlog
-from hallmark.wiring.outside import check_newest_entries, check_published_within, check_witnesses_saw
+from hallmark.wiring.outside import (
+    check_mirrors_show,
+    check_newest_entries,
+    check_published_within,
+    check_witnesses_saw,
+)
 from hallmark.wiring.place import check_place
 from hallmark.wiring.rotation import freeze_due_shards, trust_locked, write_client_files
 from hallmark.wiring.shards import ShardTable, open_shard
@@ -32,15 +38,16 @@ _CHORE_PASSES: Final = 600  # about a minute
 class _Published(msgspec.Struct, frozen=True):
     """A log that is published here, and who cosigns it."""
 
+    name: str
     log: OpenLog
     publisher: Publisher
     store: SqliteHeadStore
     witnesses: Witnesses | None
 
 
-def _open(log: OpenLog, witnesses: Witnesses | None) -> _Published:
+def _open(name: str, log: OpenLog, witnesses: Witnesses | None) -> _Published:
     publisher, store = log.publisher(witnesses)
-    return _Published(log, publisher, store, witnesses)
+    return _Published(name, log, publisher, store, witnesses)
 
 
 class Publishing:
@@ -51,14 +58,20 @@ class Publishing:
     """
 
     def __init__(
-        self, layout: Layout, instance: InstanceFile, *, on_failure: Callable[[BaseException], None]
+        self,
+        layout: Layout,
+        instance: InstanceFile,
+        *,
+        on_failure: Callable[[BaseException], None],
+        mirrors: Sequence[str] = (),
     ) -> None:
+        self._mirrors = mirrors
         self._layout = layout
         self._instance = instance
         self._shards = ShardTable(layout)
         self._open: dict[int, _Published] = {}
         ctlog, key = open_ctlog(layout, instance)
-        self._ctlog = _open(ctlog, open_ctlog_witnesses(layout, ctlog, parse_public_key(key.spki)))
+        self._ctlog = _open(CT_LOG, ctlog, open_ctlog_witnesses(layout, ctlog, parse_public_key(key.spki)))
         self._on_failure = on_failure
         self._stopping = threading.Event()
         self._complaint = ""
@@ -75,6 +88,7 @@ class Publishing:
             check_published_within(item.log)
             item.publisher.recover()
             check_newest_entries(item.log)
+            check_mirrors_show(self._mirrors, item.name, item.log, item.publisher)
             check_witnesses_saw(item.witnesses, item.log, item.publisher)
         self._chore()
 
@@ -122,7 +136,7 @@ class Publishing:
         for shard in self._shards.read():
             if shard.number not in self._open:
                 log, _ = open_shard(self._layout, self._instance, shard)
-                self._open[shard.number] = _open(log, open_witnesses(self._layout))
+                self._open[shard.number] = _open(shard.folder, log, open_witnesses(self._layout))
         return (*self._open.values(), self._ctlog)
 
     def _chore(self) -> None:

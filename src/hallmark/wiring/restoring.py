@@ -9,7 +9,6 @@ older copy has two histories.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -27,7 +26,7 @@ from hallmark.tiledlog.witnessing import Cosigned, Prove
 from hallmark.wiring.checking import CT_LOG, log_names, open_log
 from hallmark.wiring.entry_rules import rules_of
 from hallmark.wiring.layout import Layout
-from hallmark.wiring.log_sides import HttpObjects, open_folder
+from hallmark.wiring.log_sides import find_read_sides
 from hallmark.wiring.logs import OpenLog, open_ctlog
 from hallmark.wiring.mirroring import copies_of_referred
 from hallmark.wiring.outside import check_newest_entries, check_published_within, check_sighting, look
@@ -163,7 +162,7 @@ class _Restoring:
     def _sources(self, places: Sequence[str]) -> Iterator[_Source]:
         """The read sides of this log at those places."""
         for place in places:
-            for objects in _read_sides(place, self._name):
+            for objects in find_read_sides(place, self._name):
                 try:
                     note = objects.get(CHECKPOINT)
                     yield _Source(place, objects, note, self._log.signer.verify(note))
@@ -274,24 +273,11 @@ def check_presence_of_edge(log: OpenLog) -> None:
         check_presence(log.objects(), log.records, store.head(), log.signer.origin)
 
 
-def _read_sides(place: str, name: str) -> Iterator[ReadObjects]:
-    """The read sides that may be meant: a log's own, a mirror of all logs, a copy of the directory."""
-    if place.startswith(("http://", "https://")):
-        yield HttpObjects(place)
-        yield HttpObjects(f"{place.rstrip('/')}/{name}")
-        return
-    root = Path(place)
-    patterns = ("", "*/", "shards/*/", "*/public/", "shards/*/public/")
-    for pattern in patterns:
-        for found in sorted(root.glob(f"{pattern}{CHECKPOINT}")):
-            yield open_folder(found.parent)
-
-
 def _check_places(layout: Layout, places: Sequence[str]) -> None:
     """Check that each place has at least one of the logs: a mistyped one must not pass for no news."""
     logs = [(name, open_log(layout, name)) for name in log_names(layout)]
     for place in places:
-        if not any(_shows(objects, log) for name, log in logs for objects in _read_sides(place, name)):
+        if not any(_shows(objects, log) for name, log in logs for objects in find_read_sides(place, name)):
             raise ConfigurationError(
                 f"there is no log of this instance at {place}",
                 code="not_a_log",

@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_file: str | None = None
     log_requests: bool = False
+    mirrors: tuple[str, ...] = ()
     tlog: TlogConfig = TlogConfig()
     grpc: GrpcSettings = GrpcSettings()
 
@@ -60,6 +61,7 @@ def parse_settings(data: bytes, path: Path) -> Settings:
         )
     if found.log_file is not None:
         found = msgspec.structs.replace(found, log_file=str(path.parent.absolute() / found.log_file))
+    found = msgspec.structs.replace(found, mirrors=tuple(_placed(item, path) for item in found.mirrors))
     if found.grpc.tls_certificate is None or found.grpc.tls_key is None:
         return found
     certificate = path.parent / found.grpc.tls_certificate
@@ -67,6 +69,11 @@ def parse_settings(data: bytes, path: Path) -> Settings:
     _check_tls(certificate, key)
     grpc = msgspec.structs.replace(found.grpc, tls_certificate=str(certificate), tls_key=str(key))
     return msgspec.structs.replace(found, grpc=grpc)
+
+
+def _placed(place: str, path: Path) -> str:
+    """Give the place of a mirror, a URL or a folder, so that it holds in any working directory."""
+    return place if place.startswith(("http://", "https://")) else str(path.parent.absolute() / place)
 
 
 def _check_tls(certificate: Path, key: Path) -> None:
