@@ -1,7 +1,10 @@
 """The TUF repository as clients see it: over time, over crashes, over changes of keys."""
 
+import hashlib
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -138,6 +141,22 @@ def test_a_new_root_key_counts_only_once_published(tmp_path, repository, url, ti
     assert Client(tmp_path / "client", url, repository.newest_root()).fetch(*FIRST) == FIRST
 
 
+def test_clients_follow_an_older_copy_once_its_versions_have_leapt(tmp_path, keys, repository, url, time):
+    client = Client(tmp_path / "client", url, repository.newest_root())
+    copy = shutil.copytree(tmp_path / "tuf", tmp_path / "copy")
+    for hours in range(1, 4):
+        repository.publish({**SECOND, ROOT_FILE: b"%d" % hours}, START + timedelta(hours=hours))
+    client.fetch(*SECOND)
+    shutil.rmtree(tmp_path / "tuf")
+    copy.rename(tmp_path / "tuf")
+    time.now += timedelta(days=6)
+    TrustRepository(tmp_path / "tuf", keys).leap(time.now, 10)
+    assert client.fetch(*FIRST) == FIRST
+    versions = {item.role: item.version for item in repository.status()}
+    assert versions == {"root": 1, "targets": 11, "snapshot": 11, "timestamp": 11}
+    assert repository.refresh(time.now + timedelta(days=3)) == ()
+
+
 def test_refuses_to_hand_the_root_over_to_the_key_it_has(repository):
     with pytest.raises(ConfigurationError):
         repository.rotate_root_key(START)
@@ -223,6 +242,42 @@ def cut_after(steps, monkeypatch, operation, repository) -> bool:
         except PowerCut:
             return False
     return True
+
+
+class _WatchedOs:
+    """`os`, noting which folders were synced before which file took its place."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self._opened: dict[int, str] = {}
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+    def open(self, path, *arguments):
+        descriptor = os.open(path, *arguments)
+        self._opened[descriptor] = Path(path).name
+        return descriptor
+
+    def fsync(self, descriptor):
+        self.steps.append(self._opened[descriptor])
+        os.fsync(descriptor)
+
+    def replace(self, source, target):
+        self.steps.append(target.name)
+        os.replace(source, target)
+
+
+def test_a_target_that_an_interrupted_writer_left_is_durable_before_it_is_named(
+    tmp_path, monkeypatch, repository
+):
+    """The file stands in its folder already; its name may have been lost all the same."""
+    for name, data in SECOND.items():
+        (tmp_path / "tuf" / "targets" / f"{hashlib.sha256(data).hexdigest()}.{name}").write_bytes(data)
+    watched = _WatchedOs()
+    monkeypatch.setattr(durable_files, "os", watched)
+    repository.publish(SECOND, START + timedelta(days=1))
+    assert watched.steps.index("targets") < watched.steps.index("2.targets.json")
 
 
 def test_a_numbered_file_never_changes(tmp_path, monkeypatch, keys, repository):

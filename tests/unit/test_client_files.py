@@ -62,6 +62,14 @@ def test_the_ct_log_is_known_by_its_key():
     assert (log.base_url, log.log_id) == (f"{BASE}/ctlog", given.ct_log_key.key_id)
 
 
+def test_an_authority_is_named_as_its_issuing_certificate_is():
+    """Not as its root; a name that the certificate lacks is left empty."""
+    root = instance_trusted_root(facts())
+    for found in (*root.certificate_authorities, *root.timestamp_authorities):
+        assert (found.organization, found.common_name) == ("", "tsa")
+        assert found.certificates == CHAIN
+
+
 def test_clients_find_every_service_by_the_url_they_expect():
     config = json.loads(instance_signing_config(facts()).to_json())
     found = {

@@ -1,6 +1,7 @@
 """How one witness is asked: what it must answer, and how long it is left alone after a failure."""
 
 import gzip
+import hashlib
 
 import pytest
 import urllib3
@@ -13,7 +14,7 @@ from hallmark.core.cosignature import cosign, cosigner_vkey
 from hallmark.core.note import Note
 from hallmark.core.witness_policy import PolicyWitness
 from hallmark.errors import HallmarkError
-from hallmark.witness.client import MAX_ANSWER_BYTES, Request, WitnessClient
+from hallmark.witness.client import MAX_ANSWER_BYTES, Request, Sighting, WitnessClient
 from hallmark.witness.config import AskingConfig
 from hallmark.witness.requests import SIZE_TYPE
 
@@ -37,14 +38,20 @@ class Setting:
         self.proved.append(old)
         return [bytes(32)]
 
-    def fetch(self, size: int = 5, left: float = 30.0):
+    def request(self, size: int = 5, left: float = 30.0) -> Request:
         stated = Checkpoint("log.example", size, bytes(32))
         note = Note(stated.to_text(), ())
-        return self.client.fetch(Request(note, note.text.encode(), stated, self.prove, self.now + left))
+        return Request(note, note.to_bytes(), stated, self.prove, self.now + left)
 
-    def refused(self, code: str, **changes) -> str:
+    def fetch(self, size: int = 5, left: float = 30.0):
+        return self.client.fetch(self.request(size, left))
+
+    def look(self) -> Sighting:
+        return self.client.look(self.request())
+
+    def refused(self, code: str, ask=None, **changes) -> str:
         with pytest.raises(HallmarkError) as caught:
-            self.fetch(**changes)
+            (ask or self.fetch)(**changes)
         assert caught.value.code == code
         return caught.value.message
 
@@ -55,6 +62,16 @@ class Setting:
     def says(self, status: int, body: bytes, content_type: str = "text/plain") -> None:
         headers = {"Content-Type": content_type, "Content-Length": str(len(body))}
         self.answers.append(Answer(status, headers, body))
+
+    def shows(self, size: int, status: int = 200) -> bytes:
+        """Let it show a checkpoint that it has cosigned."""
+        stated = Checkpoint("log.example", size, bytes(32))
+        note = Note(stated.to_text(), (cosign(stated, VKEY, KEY, 1),)).to_bytes()
+        path = f"/{hashlib.sha256(b'log.example').hexdigest()}/checkpoint"
+        missing = Answer(404, {"Content-Length": "0"}, b"")
+        shown = Answer(status, {"Content-Length": str(len(note))}, note)
+        self.server.show = lambda asked: shown if asked == path else missing
+        return note
 
 
 @pytest.fixture
@@ -104,6 +121,54 @@ def test_a_witness_that_is_ahead_is_told(setting):
     setting.says(409, b"6\n", SIZE_TYPE)
     assert "size 6" in setting.refused("witness_ahead")
     assert len(setting.server.requests) == 1
+
+
+@pytest.mark.parametrize("shows", [True, False])
+def test_what_a_witness_that_is_ahead_shows_is_kept(setting, shows):
+    note = setting.shows(6) if shows else b""
+    setting.says(409, b"6\n", SIZE_TYPE)
+    request = setting.request()
+    with pytest.raises(HallmarkError):
+        setting.client.fetch(request)
+    assert request.ahead == ([note] if shows else [])
+
+
+def test_a_witness_has_seen_what_it_shows_and_is_asked_nothing_more(setting):
+    note = setting.shows(7)
+    assert setting.look() == Sighting("w", 7, note)
+    assert setting.server.requests == []
+
+
+SEEN = [
+    (409, SIZE_TYPE, b"7\n", Sighting("w", 7)),
+    (409, "text/plain", b"another root", Sighting("w", 5, other=True)),
+    (200, "text/plain", b"", Sighting("w", 5)),
+    (404, "text/plain", b"", Sighting("w", 0)),
+]
+
+
+@pytest.mark.parametrize(("status", "content_type", "body", "seen"), SEEN)
+def test_a_witness_that_shows_nothing_has_seen_what_it_says_to_this_checkpoint(
+    setting, status, content_type, body, seen
+):
+    setting.shows(7, status=500)
+    setting.says(status, body, content_type)
+    assert setting.look() == seen
+    assert old_sizes(setting) == [b"old 5"]
+    assert setting.server.requests[0].endswith(b"\n\n" + setting.request().data)
+    assert setting.proved == []
+
+
+@pytest.mark.parametrize("status", [201, 400, 403, 503])
+def test_a_witness_that_says_anything_else_does_not_tell_what_it_has_seen(setting, status):
+    setting.says(status, b"7\n", SIZE_TYPE)
+    assert f"it answered {status}" in setting.refused("witness_unreachable", setting.look)
+
+
+def test_a_witness_that_shows_no_checkpoint_but_something_else_does_not_tell_either(setting):
+    body = b"something else"
+    setting.server.show = lambda _path: Answer(200, {"Content-Length": str(len(body))}, body)
+    setting.refused("malformed_answer", setting.look)
 
 
 def test_it_must_sign_with_its_key_and_say_when(setting):

@@ -27,7 +27,7 @@ from hallmark.errors import ConfigurationError, InvalidSignature, MalformedInput
 from hallmark.ports import StorageFailed
 from hallmark.tiledlog.signer import NoteSigner
 from hallmark.witness import http
-from hallmark.witness.config import parse_logs
+from hallmark.witness.config import MAX_LOGS, parse_logs
 from hallmark.witness.requests import print_add_checkpoint
 from hallmark.witness.service import CosigningKeys
 
@@ -334,6 +334,17 @@ def test_refuses_logs_that_are_none(text):
     with pytest.raises(ConfigurationError) as refused:
         parse_logs((text,))
     assert refused.value.hint
+
+
+@pytest.mark.parametrize(("count", "taken"), [(0, False), (1, True), (MAX_LOGS, True), (MAX_LOGS + 1, False)])
+def test_a_witness_serves_one_log_up_to_a_bound(count, taken):
+    texts = tuple(f"{LOG.to_text()}={number}" for number in range(count))
+    if taken:
+        assert len(parse_logs(texts)) == count
+    else:
+        with pytest.raises(ConfigurationError) as refused:
+            parse_logs(texts)
+        assert refused.value.code == "usage"
 
 
 def test_several_keys_of_one_origin_and_padded_keys_are_told_apart():
