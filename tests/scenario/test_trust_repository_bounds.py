@@ -144,11 +144,13 @@ def test_versions_count_from_one(repository):
         }
 
 
-def test_a_root_that_is_handed_over_lists_the_new_key_alone(tmp_path, repository):
-    keys = add_key_file(tmp_path / "keys", "root")
+def test_a_root_that_is_handed_over_lists_the_new_key_alone_and_both_sign_it(tmp_path, keys, repository):
+    old, keys = keys.newest("root"), add_key_file(tmp_path / "keys", "root")
     TrustRepository(tmp_path / "tuf", keys).rotate_root_key(START)
-    root = Metadata.from_bytes(repository.newest_root()).signed
-    assert root.roles["root"].keyids == [keys.newest("root").public_key.keyid]
+    handed = Metadata.from_bytes(repository.newest_root())
+    root, new = handed.signed, keys.newest("root")
+    assert root.roles["root"].keyids == [new.public_key.keyid]
+    assert handed.signatures.keys() == {old.public_key.keyid, new.public_key.keyid}
     assert len(root.keys) == 4
 
 

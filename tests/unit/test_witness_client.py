@@ -7,6 +7,7 @@ import pytest
 import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.asgi_call import Answer
+from tests.support.loopback import LoopbackServer, Reply, in_turn
 from tests.support.witness_server import WitnessServer
 
 from hallmark.core.checkpoint import Checkpoint
@@ -228,14 +229,32 @@ def test_it_is_not_asked_twice_at_once(setting):
     assert not setting.client.is_ready()
 
 
-def test_an_answer_that_comes_too_late_is_none(setting):
+def test_it_may_be_asked_as_soon_as_the_clock_runs(setting):
+    setting.now = 0.0
+    assert setting.client.is_ready()
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_an_answer_that_comes_too_late_is_none(setting, more):
     def late(_body: bytes) -> Answer:
-        setting.now += 31
+        setting.now += 30 + more
         return setting.answers.pop(0)
 
     setting.server.handle = late
     setting.signs()
-    setting.refused("malformed_answer")
+    if more:
+        setting.refused("malformed_answer")
+    else:
+        assert setting.fetch()
+
+
+def test_a_witness_that_breaks_off_is_asked_once(setting):
+    """Asking again is for the next round, which has a pause before it."""
+    with LoopbackServer(in_turn(Reply(broken=True))) as server:
+        witness = PolicyWitness("w", VKEY, server.url)
+        client = WitnessClient(witness, setting.pool, AskingConfig(), lambda: setting.now)
+        setting.refused("witness_unreachable", lambda: client.look(setting.request()))
+    assert len(server.asked) == 1
 
 
 def test_after_an_answer_that_was_not_read_the_next_one_is_read_whole(setting):

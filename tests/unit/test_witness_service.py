@@ -241,6 +241,15 @@ def test_after_a_restart_it_refuses_what_it_refused_before(witness):
     assert witness.post(request_for(5, 9)).status == 200
 
 
+@pytest.mark.parametrize("what", ["another history", "the same size with another root"])
+def test_the_operator_is_told_of_a_log_that_does_not_only_grow(witness, caplog, what):
+    witness.post(request_for(0, 3))
+    assert caplog.text == ""
+    witness.post(REFUSALS[what][0])
+    assert f"log {ORIGIN}: a checkpoint of size" in caplog.text
+    assert "does not extend size 3" in caplog.text
+
+
 def test_a_witness_killed_between_remembering_and_answering_signs_no_second_history(witness):
     class Killed(Exception):
         pass

@@ -99,7 +99,7 @@ class Witnesses:
                 code="unreachable_quorum",
                 hint="write the submission URL of each witness at the end of its line in the policy",
             )
-        pool = urllib3.PoolManager(num_pools=len(asked) or 1, maxsize=2)
+        pool = urllib3.PoolManager(num_pools=len(asked), maxsize=2)
         self._clients = [WitnessClient(item, pool, self._config, monotonic) for item in asked]
         self._voice = _Voice(monotonic)
 
