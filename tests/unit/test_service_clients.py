@@ -2,29 +2,24 @@
 
 import base64
 import json
-from datetime import timedelta
 
 import msgspec
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from tests.support.local_services import v1_answer
 from tests.support.loopback import Asked, LoopbackServer, Reply, in_turn
 from tests.support.world import MESSAGE, NOW, World, private_key, sign
 
 from hallmark.client.fulcio import FulcioClient
 from hallmark.client.http import HttpClient
-from hallmark.client.identity_token import IdentityToken
 from hallmark.client.rekor import RekorV2Client, Submission
 from hallmark.client.rekor_v1 import RekorV1Client
-from hallmark.client.signing import Signer
 from hallmark.client.timestamp import TimestampClient
 from hallmark.core.algorithms import SHA2_256
-from hallmark.core.signing_config import ClientTrustConfig, Service, SigningConfig
 from hallmark.core.timestamp import build_request, parse_request
 from hallmark.core.timestamp_response import build_response, token_signer
-from hallmark.core.trusted_root import Validity
 from hallmark.errors import PolicyViolation, RemoteError, Unauthenticated
 
 TOKEN_REFUSED = (Unauthenticated, "token_refused")
@@ -192,27 +187,6 @@ class TestTransparencyLog:
         assert caught.value.code == "malformed_answer"
 
 
-def v1_answer(entry) -> bytes:
-    proof = entry.inclusion_proof
-    answer = {
-        "body": base64.b64encode(entry.canonicalized_body).decode(),
-        "integratedTime": entry.integrated_time,
-        "logID": entry.log_id.hex(),
-        "logIndex": entry.log_index,
-        "verification": {
-            "signedEntryTimestamp": base64.b64encode(entry.inclusion_promise).decode(),
-            "inclusionProof": {
-                "logIndex": proof.log_index,
-                "rootHash": proof.root_hash.hex(),
-                "treeSize": proof.tree_size,
-                "hashes": [item.hex() for item in proof.hashes],
-                "checkpoint": proof.checkpoint.decode(),
-            },
-        },
-    }
-    return json.dumps({"ab" * 40: answer}).encode()
-
-
 class TestTimestampAuthority:
     def test_takes_the_answer_to_its_own_question(self, http):
         with LoopbackServer(stamp) as server:
@@ -250,30 +224,3 @@ def stamp(asked: Asked) -> Reply:
         200,
         build_response(parse_request(asked.body), signer, time=NOW, serial=1, policy="1.3.6.1.4.1.57264.2"),
     )
-
-
-class TestSigner:
-    def test_a_certificate_that_is_none_for_signing_is_the_fault_of_the_authority(self, world, http):
-        def issue(asked: Asked) -> Reply:
-            csr = x509.load_pem_x509_csr(
-                base64.b64decode(json.loads(asked.body)["certificateSigningRequest"])
-            )
-            builder = x509.CertificateBuilder(x509.Name([]), x509.Name([]), csr.public_key(), 1, NOW, NOW)
-            leaf = builder.sign(private_key("p256-ca"), hashes.SHA256()).public_bytes(Encoding.DER)
-            return Reply(200, certificates(leaf, *world.ca_chain))
-
-        token = IdentityToken(
-            raw=TOKEN,
-            unverified_oidc_issuer="i",
-            unverified_identity="a",
-            unverified_audiences=("sigstore",),
-            unverified_nonce="",
-            expires=NOW + timedelta(minutes=5),
-        )
-        with LoopbackServer(issue) as server:
-            services = (Service(url=server.url, major_api_version=1, valid_for=Validity(NOW), operator="o"),)
-            trust = ClientTrustConfig(world.root, SigningConfig(ca_urls=services))
-            signer = Signer(trust, lambda: token, http, clock=lambda: NOW)
-            with signer, pytest.raises(RemoteError, match="issued no signing certificate") as caught:
-                signer.sign_artifact(MESSAGE)
-        assert caught.value.code == "malformed_answer"

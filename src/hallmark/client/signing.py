@@ -88,8 +88,10 @@ def choose_services(config: SigningConfig, http: HttpClient, now: datetime) -> S
     if not authorities:
         raise TrustError("the signing config names no certificate authority", code="no_service")
     logs = select(config.rekor_tlog_urls, _LOG_CLIENTS.keys(), config.rekor_tlog_config, now)
+    if not logs:
+        raise TrustError("the signing config names no transparency log", code="no_service")
     timestamps = select(config.tsa_urls, TSA_VERSIONS, config.tsa_config, now)
-    if not timestamps and any(log.major_api_version != 1 for log in logs):
+    if not timestamps and logs[0].major_api_version != 1:  # `select` gives services of one version
         raise TrustError(
             "the signing config names no timestamp authority, and its log states no times", code="no_service"
         )
@@ -188,12 +190,12 @@ class Signer:
             self._threads.submit(authority.fetch, submission.signature)
             for authority in self._services.timestamp_authorities
         ]
-        timestamped = msgspec.structs.replace(bundle, timestamps=tuple(time.result() for time in times))
+        timestamped = _with(bundle, timestamps=tuple(time.result() for time in times))
         if times:  # without, nothing but the log's entry states a time to verify at
             self._verify(_UNLOGGED, timestamped, artifact, session)
         entries = self._log_all(submission)
-        complete = msgspec.structs.replace(timestamped, tlog_entries=entries)
         try:
+            complete = _with(timestamped, tlog_entries=entries)
             verified = self._verify(_LOGGED, complete, artifact, session)
         except RemoteError as error:
             raise logged_error(error, entries) from None
@@ -249,6 +251,16 @@ class Signer:
                 f"the certificate authority issued no signing certificate: {error.message}",
                 code="malformed_answer",
             ) from None
+
+
+def _with(bundle: Bundle, **evidence: tuple[object, ...]) -> Bundle:
+    """Add evidence; what cannot stand in a bundle, such as one entry from two logs, is a service's fault."""
+    try:
+        return msgspec.structs.replace(bundle, **evidence)
+    except MalformedInput as error:
+        raise RemoteError(
+            f"what the services answered makes no bundle: {error.message}", code="unverifiable_answer"
+        ) from None
 
 
 def _submission(
