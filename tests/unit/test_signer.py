@@ -102,6 +102,14 @@ class TestEvidence:
             make().sign_statement(json.dumps(statement).encode())
         assert services.asked == []
 
+    def test_connections_are_shared_with_the_client_that_is_given(self, services, clock):
+        http = HttpClient()
+        for given in (http, None):
+            with Signer(services.trust(), lambda: TOKEN, given, clock=clock) as signer:
+                assert signer.sign_artifact(MESSAGE)
+            assert "PrivateKey" not in repr(vars(signer))
+            assert http.clock is not None
+
 
 class TestCertificate:
     def test_it_is_shared_until_half_a_minute_before_its_end(self, services, make, clock):
@@ -273,4 +281,5 @@ def test_an_end_waits_for_no_service_and_begins_nothing_more(services, make):
     may_answer.set()
     thread.join()
     assert ended
+    signer._threads.shutdown()  # whatever was begun after all would have been asked by then
     assert sorted(set(services.asked)) == sorted({"ca", *names[:16]})
