@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hallmark.client.artifact import digest_file, is_digest, parse_digest
+from hallmark.client.artifact import digest_file, digest_file_with, is_digest, parse_digest
 from hallmark.core.algorithms import SHA2_256, SHA2_384, SHA2_512
 from hallmark.errors import ConfigurationError
 
@@ -93,3 +93,11 @@ def test_a_file_named_like_a_digest_is_a_file(tmp_path, monkeypatch):
     Path(name).touch()
     assert not is_digest(name)
     assert not is_digest("app.bin")
+
+
+def test_who_watches_is_told_how_much_is_done(tmp_path):
+    size, told = (2 << 20) + 7, []
+    (tmp_path / "file").write_bytes(bytes(size))
+    digest_file_with(tmp_path / "file", (SHA2_256,), lambda done, total: told.append((done, total)))
+    assert [total for _, total in told] == [size] * len(told)
+    assert [done for done, _ in told] == [1 << 20, 2 << 20, size]

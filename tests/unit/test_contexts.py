@@ -112,3 +112,10 @@ def test_of_many_changes_at_once_none_is_lost(tmp_path):
     with ThreadPoolExecutor(12) as threads:
         list(threads.map(add, range(48)))
     assert len(load_contexts(tmp_path).contexts) == 48
+
+
+def test_a_context_that_is_removed_takes_no_other_with_it():
+    contexts = Contexts().with_context(context("one"), use=False).with_context(context("two"), use=False)
+    assert contexts.without("one").contexts.keys() == {"two"}
+    assert contexts.without("one").current == ""
+    assert contexts.without("two").current == "one"

@@ -81,3 +81,25 @@ def test_never_shows_the_token_in_its_text():
     token = parse_identity_token(jwt(CLAIMS))
     assert token.raw not in repr(token)
     assert token.raw not in f"{token}"
+
+
+def test_an_empty_token_is_told_from_one_that_is_none():
+    for raw, said in (("", "is empty"), (" \n", "is empty"), ("x", "is no JWT")):
+        with pytest.raises(MalformedInput, match=said):
+            parse_identity_token(raw)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_token_has_up_to_64_kibibytes(more):
+    raw = jwt(CLAIMS) + "A" * ((64 << 10) - len(jwt(CLAIMS)) + more)
+    if more:
+        with pytest.raises(MalformedInput, match="no JWT"):
+            parse_identity_token(raw)
+    else:
+        assert parse_identity_token(raw).raw == raw
+
+
+def test_a_token_for_nobody_says_so():
+    token = parse_identity_token(jwt({**CLAIMS, "aud": []}))
+    with pytest.raises(Unauthenticated, match="for 'nobody', not for 'sigstore'"):
+        token.check(audience="sigstore", now=NOW)

@@ -65,7 +65,7 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, overwrite: bool = 
         raise file_error(error, path, doing="write") from None
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            temporary.unlink()
 
 
 def temporary_beside(path: Path) -> Path:

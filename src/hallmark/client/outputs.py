@@ -83,7 +83,7 @@ class Outputs:
 
     def _discard(self, temporary: Path) -> None:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            temporary.unlink()
         self._temporaries.discard(temporary)
 
 
