@@ -4,7 +4,6 @@ import json
 import os
 from pathlib import Path
 
-import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -19,7 +18,8 @@ from hallmark.client.verifying import FileVerifier, Item, Signer
 from hallmark.core.algorithms import SHA2_256
 from hallmark.core.bundle import Bundle, MessageSignature
 from hallmark.core.dsse import IN_TOTO_PAYLOAD_TYPE, Envelope, EnvelopeSignature, pae
-from hallmark.errors import ConfigurationError, HallmarkError, MalformedInput
+from hallmark.errors import ConfigurationError, HallmarkError, MalformedInput, SignatureNotFound
+from hallmark.policy.identity import Identity
 from hallmark.verify.verifier import Thresholds, Verifier
 
 KEY = Signer(key=public_key("p256-bare"))
@@ -41,7 +41,7 @@ def verify(folder, world):
                 name=name,
                 path=None if digest else folder / name,
                 digest=parse_digest(digest) if digest else None,
-                bundle=None if bundle is None else folder / bundle,
+                bundle=folder / bundle if isinstance(bundle, str) else bundle,
             )
         )
 
@@ -73,19 +73,23 @@ class TestWhatIsFound:
             ("nowhere", None, "file_not_found"),
             ("nowhere", "app.sigstore.json", "file_not_found"),
             ("folder", None, "is_a_directory"),
-            ("unsigned", None, "no_signature"),
-            ("app", "nowhere", "no_signature"),
             ("damaged", None, "unreadable_signature"),
             ("app", "app", "not_a_signature"),
-            ("x" * 300, None, "file_unreadable"),
+            ("x" * 300, None, "name_too_long"),
             ("keyed", None, "key_needed"),
         ],
     )
     def test_what_cannot_be_verified_is_one_error(self, verify, name, bundle, code):
+        assert outcome(verify(name, bundle=bundle)) == code
+
+    @pytest.mark.parametrize(("name", "bundle"), [("unsigned", None), ("app", "nowhere")])
+    def test_a_missing_signature_is_told_from_a_missing_file(self, verify, name, bundle):
         (found,) = verify(name, bundle=bundle)
-        assert found.error is not None
-        if code not in {"no_signature", "file_unreadable"}:
-            assert found.error.code == code
+        assert isinstance(found.error, SignatureNotFound)
+
+    def test_a_digest_has_no_signature_beside_it(self, verify, values):
+        (found,) = verify(values["DIGEST"], digest=values["DIGEST"])
+        assert isinstance(found.error, SignatureNotFound)
 
     def test_nothing_is_read_of_a_file_whose_key_is_not_named(self, verify, folder):
         (folder / "keyed").unlink()
@@ -101,6 +105,16 @@ class TestWhatIsFound:
     def test_a_bundle_from_a_stream(self, verify, folder):
         with (folder / "app.sigstore.json").open("rb") as file:
             assert outcome(verify("app", bundle=f"/dev/fd/{file.fileno()}")) == ""
+
+    def test_a_bundle_from_standard_input(self, verify, folder):
+        kept = os.dup(0)
+        with (folder / "app.sigstore.json").open("rb") as file:
+            os.dup2(file.fileno(), 0)
+            try:
+                assert outcome(verify("app", bundle=Path("-"))) == ""
+            finally:
+                os.dup2(kept, 0)
+                os.close(kept)
 
 
 class TestJudgement:
@@ -130,24 +144,32 @@ class TestJudgement:
         assert outcome(verify("own", thresholds=UNLOGGED)) != ""
         assert outcome(verify("own", thresholds=UNLOGGED, signer=Signer(chain=chain))) == ""
 
+    def test_another_signer_is_refused(self, verify):
+        bob = Identity(identity="bob@example.com", oidc_issuer=ALICE.oidc_issuer)
+        assert outcome(verify("app", signer=Signer(policy=bob))) == "untrusted_identity"
+
     def test_a_changed_file_is_explained_and_nothing_else_is(self, verify, folder, world):
         (changed,) = verify("tampered")
         assert changed.error.code == "wrong_artifact"
         assert "has changed since it was signed" in changed.error.hint
-        forged = msgspec.structs.replace(
-            world.bundle(),
-            message_signature=msgspec.structs.replace(
-                world.bundle().message_signature, signature=world.bundle(b"another").signature
-            ),
-        )
-        (found,) = verify("app", bundle=write(folder, "forged.json", forged))
-        assert "has changed since it was signed" not in found.error.hint
+        forged = write(folder, "forged.json", ed25519(b"another"))
+        (found,) = verify("app", signer=ED25519, thresholds=UNLOGGED, bundle=forged)
+        assert (found.error.code, found.error.hint) == ("invalid_signature", "")
+
+    def test_what_has_a_better_hint_keeps_it(self, verify, folder):
+        subject = {"name": "app", "digest": {"sha1": "ab" * 20}}
+        weak = json.dumps({**a_statement(), "subject": [subject]}).encode()
+        name = write(folder, "weak.json", ed25519(weak, IN_TOTO_PAYLOAD_TYPE))
+        (found,) = verify("app", signer=ED25519, thresholds=UNLOGGED, bundle=name)
+        assert found.error.code == "wrong_artifact"
+        assert "SHA-256" in found.error.hint
 
     def test_what_lacks_its_evidence_is_named_for_what_it_is(self, verify, folder, world):
         (bare,) = verify("detached")
         assert bare.error.code in {"no_time", "no_entry"}
         assert "is a detached signature, which carries none" in bare.error.message
-        (whole,) = verify("unlogged")
+        (whole,) = verify("app", bundle=write(folder, "timeless.json", world.bundle(timestamps=())))
+        assert whole.error.code == "no_time"
         assert "which carries none" not in whole.error.message
         (found,) = verify("tampered", bundle="cosign.bundle")
         assert found.error.code == "entry_mismatch"
@@ -174,9 +196,11 @@ class TestHashes:
         code = outcome(verify("large", signer=ED25519, thresholds=UNLOGGED, bundle=name))
         assert code == ("file_too_large" if more else "invalid_signature")
 
-    def test_a_file_of_any_size_may_be_attested(self, verify, folder):
+    def test_a_file_of_any_size_may_be_attested_or_signed_by_its_digest(self, verify, folder, world):
         with (folder / "large").open("wb") as file:
             file.truncate((64 << 20) + 1)
+        name = write(folder, "k.json", world.key_bundle())
+        assert outcome(verify("large", signer=KEY, bundle=name)) not in {"", "file_too_large"}
         name = write(folder, "a.json", ed25519(STATEMENT, IN_TOTO_PAYLOAD_TYPE))
         code = outcome(verify("large", signer=ED25519, thresholds=UNLOGGED, bundle=name))
         assert code == "wrong_artifact"
@@ -205,6 +229,12 @@ class TestPlaces:
     def test_a_bundle_may_have_the_name_of_a_detached_signature(self, folder):
         (folder / "app.sig").write_bytes(b" " + (folder / "app.sigstore.json").read_bytes())
         assert read_signatures(folder / "app.sig").file.bundles[0].bundle.tlog_entries
+
+    def test_only_its_name_makes_a_detached_signature(self, folder):
+        for old, new in (("detached.sig", "other.json"), ("detached.pem", "other.pem")):
+            (folder / old).rename(folder / new)
+        with pytest.raises(MalformedInput):
+            read_signatures(folder / "other.json")
 
     @pytest.mark.parametrize("more", [0, 1])
     def test_a_certificate_beside_has_up_to_256_kibibytes(self, folder, more):
@@ -257,6 +287,17 @@ class TestStreams:
         with pytest.raises(ConfigurationError) as caught:
             read_input(stream(data), max_bytes=len(data) - 1)
         assert caught.value.code == "file_too_large"
+
+    @pytest.mark.parametrize("more", [0, 1])
+    def test_no_more_is_read_than_fits(self, stream, more):
+        data = bytes((1 << 20) + more)  # as much as is read at a time, or one byte more
+        if more:
+            with pytest.raises(ConfigurationError):
+                read_input(stream(data), max_bytes=1 << 20)
+        else:
+            assert read_input(stream(data), max_bytes=1 << 20) == data
+        with Path("/dev/zero").open("rb") as endless, pytest.raises(ConfigurationError):
+            read_input(Path(f"/dev/fd/{endless.fileno()}"), max_bytes=1 << 20)
 
     @pytest.mark.parametrize("read", [digest_input, lambda path: read_input(path, max_bytes=9)])
     def test_a_closed_descriptor_is_an_error(self, read):

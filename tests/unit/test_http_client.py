@@ -1,11 +1,16 @@
+import gzip
+import json
 import socket
 import threading
 import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
+from tests.support.endless import EndlessAnswer
 from tests.support.loopback import LoopbackServer, Reply, in_turn
 
-from hallmark.client.http import HttpClient, one_line, problem_text, refused
+from hallmark.client.http import Answer, HttpClient, one_line, problem_text, refused
 from hallmark.errors import ConfigurationError, RemoteError
 
 SERVICE = "the test service"
@@ -65,6 +70,21 @@ def test_takes_later_for_an_answer_once_its_patience_is_over(patience, asked):
     assert len(server.asked) == asked
 
 
+@pytest.mark.parametrize(("asks", "pauses"), [("10", [10.0]), ("11", [])])
+def test_a_pause_has_up_to_ten_seconds(no_pauses, asks, pauses):
+    http = HttpClient(timeout_seconds=2, patience_seconds=50)
+    with LoopbackServer(in_turn(Reply(503, headers={"Retry-After": asks}), Reply(200))) as server:
+        assert get(server.url, http).status == (200 if pauses else 503)
+    assert no_pauses == pauses
+
+
+@pytest.mark.parametrize("asks", ["\u00b2", "-1", "soon", ""])
+def test_a_pause_that_is_no_number_is_the_client_s_own(no_pauses, asks):
+    with LoopbackServer(in_turn(Reply(503, headers={"Retry-After": asks}), Reply(200))) as server:
+        assert get(server.url).status == 200
+    assert 0.2 <= no_pauses[0] <= 0.4
+
+
 def test_does_not_wait_for_ever():
     with LoopbackServer(in_turn(Reply(503, headers={"Retry-After": "3600"}), Reply())) as server:
         assert get(server.url).status == 503
@@ -72,6 +92,8 @@ def test_does_not_wait_for_ever():
 
 def test_repeats_what_is_not_idempotent_only_when_nothing_was_done():
     with LoopbackServer(in_turn(Reply(503), Reply(200))) as server:
+        assert post(server.url, idempotent=False).status == 200
+    with LoopbackServer(in_turn(Reply(429), Reply(200))) as server:
         assert post(server.url, idempotent=False).status == 200
     with LoopbackServer(in_turn(Reply(502), Reply(200))) as server:
         assert post(server.url, idempotent=False).status == 502
@@ -95,6 +117,35 @@ def test_names_the_service_that_does_not_answer():
         get(f"http://127.0.0.1:{port}")
     assert caught.value.message == f"{SERVICE} at 127.0.0.1:{port} failed: nothing answers there"
     assert caught.value.hint
+
+
+def test_repeats_anything_that_did_not_reach_the_service(no_pauses):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(RemoteError):
+        post(f"http://127.0.0.1:{port}", idempotent=False)
+    assert len(no_pauses) == 3
+
+
+def test_knows_how_far_its_clock_is_from_that_of_the_service():
+    http = HttpClient(timeout_seconds=2)
+    with LoopbackServer(in_turn(Reply())) as server:
+        get(server.url, http)
+    assert http.clock.host == server.url.removeprefix("http://")
+    assert abs(http.clock.ahead) < timedelta(minutes=5)
+    known = http.clock
+    for useless in ("", "yesterday", "Sun, 01 Mar 2026 12:00:00 -0000"):
+        http._note_clock(server.url, useless)
+        assert http.clock is known
+    http._note_clock(server.url, format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True))
+    assert abs(http.clock.ahead - timedelta(hours=1)) < timedelta(minutes=5)
+
+
+def test_takes_an_answer_that_is_compressed():
+    body = gzip.compress(b"content")
+    with LoopbackServer(in_turn(Reply(200, body, {"Content-Encoding": "gzip"}))) as server:
+        assert get(server.url).body == b"content"
 
 
 def test_names_an_unknown_host():
@@ -153,6 +204,14 @@ def test_refuses_an_answer_over_the_bound():
             get(server.url, max_bytes=1000)
 
 
+def test_a_connection_whose_answer_is_not_read_to_its_end_is_closed_at_once():
+    with EndlessAnswer() as server:
+        with pytest.raises(RemoteError) as caught:
+            post(server.url, idempotent=False)
+        assert server.ended.wait(20)
+        assert caught.value.code == "service_unreachable"
+
+
 def test_follows_redirects_on_the_same_host_only():
     with LoopbackServer(in_turn(Reply(302, headers={"Location": "/there"}), Reply(200, b"ok"))) as server:
         assert get(server.url + "/here").body == b"ok"
@@ -174,6 +233,23 @@ def test_does_not_follow_redirects_in_a_circle():
     circle = in_turn(Reply(302, headers={"Location": "/"}))
     with LoopbackServer(circle) as server, pytest.raises(RemoteError, match="more than 3 times"):
         get(server.url)
+
+
+def test_follows_three_redirects():
+    steps = [Reply(302, headers={"Location": f"/{number}"}) for number in range(3)]
+    with LoopbackServer(in_turn(*steps, Reply(200, b"ok"))) as server:
+        assert get(server.url).body == b"ok"
+    with LoopbackServer(in_turn(*steps, steps[0], Reply(200, b"ok"))) as server:
+        with pytest.raises(RemoteError):
+            get(server.url)
+        assert len(server.asked) == 4
+
+
+@pytest.mark.parametrize(("status", "headers"), [(200, {"Location": "/there"}), (302, {}), (304, {})])
+def test_what_is_no_redirect_is_the_answer(status, headers):
+    with LoopbackServer(in_turn(Reply(status, headers=headers))) as server:
+        assert get(server.url).status == status
+        assert len(server.asked) == 1
 
 
 def test_does_not_follow_the_redirect_of_a_post():
@@ -207,6 +283,9 @@ def test_a_refusal_carries_the_reason_of_the_service():
         b'{"code":3,"message":"no","details":[{"@type":"x","metadata":{"message":"why"}}]}': "no; why",
         b'{"code":3,"message":"no: why","details":[{"@type":"x","metadata":{"message":"why"}}]}': "no: why",
         b'{"error":"invalid_grant","error_description":"used"}': "invalid_grant; used",
+        b'{"details":[{"metadata":{"message":"why"}}]}': "why",
+        b'{"details":[%s]}'
+        % b",".join(b'{"metadata":{"message":"%d."}}' % n for n in range(5)): "0.; 1.; 2.; 3.",
         b"plain text\nover lines": "plain text over lines",
         b"<html>": "",
         b"\x1b[31mred": "[31mred",
@@ -220,6 +299,29 @@ def test_a_refusal_says_whose_fault_it_is():
     error = refused(answer, service=SERVICE, url=server.url)
     assert error.code == "service_failed"
     assert error.message.endswith("answered 500: boom")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        *((status, "request_refused") for status in (400, 428, 430, 499)),
+        *((status, "service_failed") for status in (429, 500)),
+        (404, "service_not_found"),
+    ],
+)
+def test_a_refusal_has_a_code_by_its_status(status, code):
+    assert refused(Answer(status, {}, b""), service=SERVICE, url="http://h").code == code
+
+
+def test_a_service_of_ours_may_say_what_to_do():
+    def hint(*details: dict[str, str]) -> str:
+        body = json.dumps({"details": [{"metadata": item} for item in details]}).encode()
+        return refused(Answer(503, {}, body), service=SERVICE, url="http://h").hint
+
+    assert hint({"message": "m"}, {"hint": "do this"}, {"hint": "or that"}) == "do this"
+    assert hint({}, {}, {}, {"hint": "the fourth"}) == "the fourth"
+    assert hint({}, {}, {}, {}, {"hint": "the fifth"}) == "try again later"
+    assert refused(Answer(503, {}, b"<html>"), service=SERVICE, url="http://h").hint == "try again later"
 
 
 def test_text_of_strangers_is_made_fit_for_a_terminal():

@@ -145,3 +145,8 @@ def test_a_stream_is_written_to(outputs):
             pytest.fail("what cannot be unmade would be made now")
 
     refused("input_closed", reserve)
+
+
+def test_a_dash_is_standard_output(outputs, capfd):
+    written(outputs, Path("-"))
+    assert capfd.readouterr().out == "data"

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from hallmark.client.http import HttpClient
 from hallmark.client.rekor import RekorV2Client, Submission
 from hallmark.client.rekor_v1 import RekorV1Client
 from hallmark.client.timestamp import TimestampClient
+from hallmark.client.well_known import fetch_description
 from hallmark.core.algorithms import SHA2_256
 from hallmark.core.timestamp import build_request, parse_request
 from hallmark.core.timestamp_response import build_response, token_signer
@@ -31,6 +33,13 @@ TOKEN = "header.payload.signature"
 @pytest.fixture
 def http():
     return HttpClient(timeout_seconds=5)
+
+
+@pytest.fixture
+def no_pauses(monkeypatch):
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    return pauses
 
 
 def submission(bundle) -> Submission:
@@ -68,6 +77,23 @@ class TestCertificateAuthority:
         assert csr.public_key() == self.key.public_key()
         assert list(csr.subject) == []
 
+    @pytest.mark.parametrize(("count", "taken"), [(1, False), (2, True), (10, True), (11, False)])
+    def test_a_chain_has_two_to_ten_certificates(self, world, http, count, taken):
+        chain = [world.bundle().certificate, *[world.ca_chain[-1]] * (count - 1)]
+        with LoopbackServer(in_turn(Reply(201, certificates(*chain)))) as server:
+            client = FulcioClient(server.url, http)
+            if taken:
+                assert len(client.issue(TOKEN, self.key).chain) == count - 1
+            else:
+                with pytest.raises(RemoteError, match="not a chain"):
+                    client.issue(TOKEN, self.key)
+
+    def test_a_token_is_sent_once_even_where_the_answer_breaks_off(self, http):
+        with LoopbackServer(in_turn(Reply(broken=True))) as server:
+            with pytest.raises(RemoteError):
+                FulcioClient(server.url, http).issue(TOKEN, self.key)
+            assert len(server.asked) == 1
+
     def test_refuses_a_certificate_for_another_key(self, world, http):
         leaf = world.bundle().certificate
         chain = world.ca_chain
@@ -93,6 +119,8 @@ class TestCertificateAuthority:
             (400, b'{"message":"The public key supplied is insecure"}', RemoteError, "request_refused"),
             (404, b"", RemoteError, "service_not_found"),
             (500, b'{"message":"Error entering certificate in CTL"}', RemoteError, "service_failed"),
+            (500, b'{"message":"the token store is down"}', RemoteError, "service_failed"),
+            (202, b"", RemoteError, "request_refused"),
             (200, b"", *MALFORMED),
             (200, b"{}", *MALFORMED),
             (200, b'{"signedCertificateDetachedSct":{}}', *MALFORMED),
@@ -140,6 +168,35 @@ class TestTransparencyLog:
             RekorV2Client(server.url, http).submit(submission(world.bundle()))
         assert caught.value.code == "request_refused"
         assert len(server.asked) == 1
+
+    @pytest.mark.parametrize("client", [RekorV2Client, RekorV1Client])
+    def test_a_refusal_is_told_and_a_broken_answer_asked_for_again(self, world, http, client, no_pauses):
+        sent = submission(world.bundle())
+        refusing = LoopbackServer(in_turn(Reply(400, b'{"message":"no"}')))
+        with refusing as server, pytest.raises(RemoteError, match="answered 400: no"):
+            client(server.url, http).submit(sent)
+        (v1,), (v2,) = world.v1_bundle().tlog_entries, world.bundle().tlog_entries
+        answer, entry = (v1_answer(v1), v1) if client is RekorV1Client else (v2.to_json(), v2)
+        with LoopbackServer(in_turn(Reply(broken=True), Reply(201, answer))) as server:
+            assert client(server.url, http).submit(sent) == entry
+        assert len(no_pauses) == 1
+
+    def test_an_entry_is_fetched_again(self, world, http):
+        (entry,) = world.bundle().tlog_entries
+        with LoopbackServer(in_turn(Reply(200, entry.to_json()))) as server:
+            assert RekorV2Client(server.url, http).fetch(3) == entry
+            assert server.asked[0].path == "/api/v2/log/entries/3"
+        for status in (201, 404, 405):
+            answering = LoopbackServer(in_turn(Reply(status, entry.to_json())))
+            with answering as server, pytest.raises(RemoteError, match=f"answered {status}"):
+                RekorV2Client(server.url, http).fetch(3)
+
+    @pytest.mark.parametrize("header", [{}, {"Location": "/api/v1/log/entries/../../x"}])
+    def test_refuses_a_duplicate_without_an_id_from_a_log_of_version_1(self, world, http, header):
+        with LoopbackServer(in_turn(Reply(409, b"{}", header))) as server:
+            with pytest.raises(RemoteError, match="answered 409"):
+                RekorV1Client(server.url, http).submit(submission(world.v1_bundle()))
+            assert len(server.asked) == 1
 
     @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"logIndex":"x"}'])
     def test_refuses_what_is_no_entry(self, world, http, body):
@@ -197,6 +254,13 @@ class TestTimestampAuthority:
         assert request.nonce is not None
         assert not request.cert_req
 
+    def test_takes_what_was_created_and_asks_again_where_the_answer_breaks_off(self, http, no_pauses):
+        steps = iter([Reply(broken=True)])
+        created = lambda asked: next(steps, stamp(asked)._replace(status=201))  # noqa: E731
+        with LoopbackServer(created) as server:
+            assert TimestampClient(server.url, http).fetch(b"signature")
+        assert len(no_pauses) == 1
+
     def test_refuses_an_answer_that_was_given_before(self, http):
         old = stamp(Asked("POST", "/", {}, build_request(SHA2_256.digest(b"signature"), nonce=1)))
         with LoopbackServer(in_turn(old)) as server, pytest.raises(RemoteError, match="another question"):
@@ -224,3 +288,36 @@ def stamp(asked: Asked) -> Reply:
         200,
         build_response(parse_request(asked.body), signer, time=NOW, serial=1, policy="1.3.6.1.4.1.57264.2"),
     )
+
+
+DESCRIPTION = {
+    "base_url": "http://i",
+    "services": {"tuf": "http://i/tuf"},
+    "configs": {"root": "http://i/root.json"},
+    "root_fingerprint": "ab",
+}
+
+
+class TestInstance:
+    def test_it_describes_itself(self, http):
+        with LoopbackServer(in_turn(Reply(200, json.dumps(DESCRIPTION).encode()))) as server:
+            found = fetch_description(server.url + "/", http)
+            assert server.asked[0].path == "/.well-known/hallmark.json"
+        assert (found.base_url, found.services.tuf, found.services.ca) == ("http://i", "http://i/tuf", "")
+
+    @pytest.mark.parametrize(
+        ("status", "body", "code"),
+        [
+            (404, b"", "no_instance"),
+            (200, b"<html>", "no_instance"),
+            (200, b"{}", "no_instance"),
+            (200, b"[" * 10000, "no_instance"),
+            (201, json.dumps(DESCRIPTION).encode(), "request_refused"),
+            (405, b"", "request_refused"),
+            (500, b"", "service_failed"),
+        ],
+    )
+    def test_what_describes_itself_otherwise_is_none_or_broken(self, http, status, body, code):
+        with LoopbackServer(in_turn(Reply(status, body))) as server, pytest.raises(RemoteError) as caught:
+            fetch_description(server.url, http)
+        assert caught.value.code == code

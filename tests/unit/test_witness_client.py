@@ -7,6 +7,7 @@ import pytest
 import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.asgi_call import Answer
+from tests.support.endless import EndlessAnswer
 from tests.support.loopback import LoopbackServer, Reply, in_turn
 from tests.support.witness_server import WitnessServer
 
@@ -95,12 +96,13 @@ def test_the_size_that_it_cosigned_is_where_the_next_proof_begins(setting):
     assert setting.proved == [5]
 
 
-def test_it_is_asked_again_from_the_size_that_it_names(setting):
-    setting.says(409, b"3\n", SIZE_TYPE)
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_it_is_asked_again_from_the_size_that_it_names(setting, size):
+    setting.says(409, b"%d\n" % size, SIZE_TYPE)
     setting.signs()
     assert setting.fetch()
-    assert old_sizes(setting) == [b"old 0", b"old 3"]
-    assert setting.proved == [3]
+    assert old_sizes(setting) == [b"old 0", b"old %d" % size]
+    assert setting.proved == [size]
 
 
 @pytest.mark.parametrize(
@@ -262,6 +264,16 @@ def test_after_an_answer_that_was_not_read_the_next_one_is_read_whole(setting):
     setting.refused("malformed_answer")
     setting.signs()
     assert setting.fetch()
+
+
+def test_a_connection_whose_answer_is_not_read_to_its_end_is_closed_at_once(setting):
+    with EndlessAnswer() as server:
+        witness = PolicyWitness("w", VKEY, server.url)
+        client = WitnessClient(witness, setting.pool, AskingConfig(), lambda: setting.now)
+        with pytest.raises(HallmarkError) as caught:
+            client.fetch(setting.request())
+        assert server.ended.wait(20)
+        assert caught.value.code == "malformed_answer"
 
 
 def test_a_witness_that_is_away_is_told(setting):

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.loopback import Asked, LoopbackServer, Reply
@@ -12,6 +13,8 @@ from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.cosignature import cosign, cosigner_vkey
 from hallmark.core.note import Note, NoteSignature, parse_note
 from hallmark.core.witness_policy import parse_witness_policy
+from hallmark.errors import ConfigurationError
+from hallmark.tiledlog.witnessing import Cosigned
 from hallmark.witness.client import Sighting
 from hallmark.witness.config import AskingConfig, WitnessMode
 from hallmark.witness.gathering import Witnesses
@@ -121,7 +124,7 @@ def test_a_round_ends_when_all_have_answered(asking):
     assert asking.signers() == ["0", "1", "2"]
     asking.start()
     asking.refuses(0, 1, 2)
-    assert asking.signers() == []
+    assert asking.cosign() == Cosigned(None, quorum=False)
 
 
 def test_a_round_ends_soon_after_there_are_enough(asking):
@@ -226,16 +229,26 @@ def test_a_missing_quorum_is_told_at_once_and_once_a_minute_until_it_is_back(ask
     assert errors() == []
     asking.now = 1060.0
     assert errors() == [first]
-    asking.now = 1119.0
+    asking.now = 1100.0
     assert errors() == []
     asking.signs_again()
-    asking.now = 1125.5
+    asking.now = 1105.5
     (back,) = errors()
-    assert back.endswith("has its quorum, after 125.5 s without")
+    assert back.endswith("has its quorum, after 105.5 s without")
     assert errors() == []
     asking.refuses(0, 2)
     asking.now += 6
     assert errors() == [first]
+
+
+def test_a_quorum_that_cannot_be_asked_is_refused_at_once(asking):
+    policy = asking.witnesses._policy
+    unreachable = tuple(msgspec.structs.replace(item, url="") for item in policy.witnesses[:2])
+    with pytest.raises(ConfigurationError) as refused:
+        Witnesses(
+            msgspec.structs.replace(policy, witnesses=(*unreachable, policy.witnesses[2])), WitnessMode.STRICT
+        )
+    assert refused.value.code == "unreachable_quorum"
 
 
 def test_without_a_quorum_fail_open_publishes_what_there_is(asking, told):

@@ -20,7 +20,7 @@ from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.cosignature import cosign, cosigner_vkey, find_cosignature
 from hallmark.core.keys import parse_public_key
 from hallmark.core.merkle import consistency_path, leaf_hash
-from hallmark.core.note import Note, NoteSignature, parse_note, parse_signature_lines
+from hallmark.core.note import MAX_NOTE_BYTES, Note, NoteSignature, parse_note, parse_signature_lines
 from hallmark.core.vkey import ED25519, ctlog_vkey, log_vkey, parse_vkey, verifier_key
 from hallmark.ctlog.signer import CtLogSigner
 from hallmark.errors import ConfigurationError, InvalidSignature, MalformedInput
@@ -239,6 +239,11 @@ def test_after_a_restart_it_refuses_what_it_refused_before(witness):
     refused = witness.post(print_add_checkpoint(5, [], note_of(5, FORK)))
     assert (refused.status, refused.headers["content-type"]) == (409, "text/plain; charset=utf-8")
     assert witness.post(request_for(5, 9)).status == 200
+
+
+@pytest.mark.parametrize(("more", "status"), [(0, 400), (1, 413)])
+def test_a_request_has_room_for_the_largest_note_and_a_proof(witness, more, status):
+    assert witness.post(bytes(MAX_NOTE_BYTES + 4096 + more)).status == status
 
 
 @pytest.mark.parametrize("what", ["another history", "the same size with another root"])
