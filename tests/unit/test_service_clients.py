@@ -272,10 +272,12 @@ class TestTimestampAuthority:
             (Reply(200, b""), "malformed_answer"),
             (Reply(200, b"<html>"), "malformed_answer"),
             (Reply(400, b'{"message":"bad"}'), "request_refused"),
-            (Reply(200, b"x" * 100000), "service_unreachable"),
+            (Reply(202, b""), "request_refused"),
+            (Reply(200, bytes(64 << 10)), "malformed_answer"),
+            (Reply(200, bytes((64 << 10) + 1)), "service_unreachable"),
         ],
     )
-    def test_refuses_what_is_no_timestamp(self, http, reply, code):
+    def test_refuses_what_is_no_timestamp(self, http, reply, code, no_pauses):
         with LoopbackServer(in_turn(reply)) as server, pytest.raises(RemoteError) as caught:
             TimestampClient(server.url, http).fetch(b"signature")
         assert caught.value.code == code
@@ -304,6 +306,16 @@ class TestInstance:
             found = fetch_description(server.url + "/", http)
             assert server.asked[0].path == "/.well-known/hallmark.json"
         assert (found.base_url, found.services.tuf, found.services.ca) == ("http://i", "http://i/tuf", "")
+
+    @pytest.mark.parametrize("more", [0, 1])
+    def test_its_description_has_up_to_64_kibibytes(self, http, more, no_pauses):
+        body = json.dumps(DESCRIPTION).encode().ljust((64 << 10) + more)
+        with LoopbackServer(in_turn(Reply(200, body))) as server:
+            if more:
+                with pytest.raises(RemoteError, match="more than 65536 bytes"):
+                    fetch_description(server.url, http)
+            else:
+                assert fetch_description(server.url, http)
 
     @pytest.mark.parametrize(
         ("status", "body", "code"),

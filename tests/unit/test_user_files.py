@@ -8,6 +8,7 @@ import pytest
 from hallmark.client import files as files_module
 from hallmark.client.contexts import change_contexts, load_contexts
 from hallmark.client.files import file_error, locked, make_folder, read_file, write_file
+from hallmark.client.folders import config_folder
 from hallmark.client.instances import find_instance, note_instance
 from hallmark.errors import ConfigurationError
 
@@ -22,6 +23,7 @@ def refused(code: str, act) -> str:
 def test_an_existing_file_is_replaced_or_kept_as_it_was_wanted(tmp_path):
     path = tmp_path / "file"
     write_file(path, b"first", overwrite=False)
+    assert path.stat().st_mode & 0o777 == 0o644
     refused("file_exists", lambda: write_file(path, b"second", overwrite=False))
     assert path.read_bytes() == b"first"
     write_file(path, b"second", mode=0o600)
@@ -100,3 +102,12 @@ def test_contexts_are_changed_in_the_user_s_own_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert change_contexts(lambda contexts: contexts) == load_contexts()
     assert (tmp_path / "hallmark" / "contexts.json").is_file()
+
+
+def test_without_a_home_there_is_no_folder_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    for home in ("", "relative"):
+        monkeypatch.setenv("HOME", home)
+        refused("no_home", config_folder)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert config_folder() == tmp_path / "hallmark"
