@@ -10,6 +10,7 @@ import pytest
 from tests.support.endless import EndlessAnswer
 from tests.support.loopback import LoopbackServer, Reply, in_turn
 
+from hallmark.client import http as http_module
 from hallmark.client.http import Answer, HttpClient, one_line, problem_text, refused
 from hallmark.errors import ConfigurationError, RemoteError
 
@@ -83,6 +84,44 @@ def test_a_pause_that_is_no_number_is_the_client_s_own(no_pauses, asks):
     with LoopbackServer(in_turn(Reply(503, headers={"Retry-After": asks}), Reply(200))) as server:
         assert get(server.url).status == 200
     assert 0.2 <= no_pauses[0] <= 0.4
+
+
+class Clock:
+    """A clock that stands still unless a test moves it."""
+
+    def __init__(self) -> None:
+        self.now, self.sleep = 0.0, lambda _seconds: None
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(http_module, "time", clock)
+    return clock
+
+
+def test_an_attempt_that_patience_just_allows_is_made(clock):
+    http = HttpClient(timeout_seconds=2, patience_seconds=5)
+    with LoopbackServer(in_turn(Reply(503, headers={"Retry-After": "5"}), Reply(200))) as server:
+        assert get(server.url, http).status == 200
+
+
+@pytest.mark.parametrize(("seconds", "taken"), [(60.0, True), (60.5, False)])
+def test_an_answer_is_taken_up_to_the_deadline(clock, seconds, taken):
+    def answer(_asked) -> Reply:
+        clock.now = seconds
+        return Reply(200, b"ok")
+
+    with LoopbackServer(answer) as server:
+        http = HttpClient(timeout_seconds=30, deadline_seconds=60)
+        if taken:
+            assert get(server.url, http).body == b"ok"
+        else:
+            with pytest.raises(RemoteError, match="took too long"):
+                get(server.url, http)
 
 
 def test_does_not_wait_for_ever():
