@@ -50,10 +50,12 @@ def test_repeats_an_idempotent_request_that_failed_in_passing(status):
     assert len(server.asked) == 2
 
 
-def test_returns_the_last_answer_when_a_service_stays_down():
+def test_returns_the_last_answer_when_a_service_stays_down(no_pauses):
     with LoopbackServer(in_turn(Reply(503))) as server:
         assert get(server.url).status == 503
     assert len(server.asked) == 4
+    first, second, third = no_pauses
+    assert 0.2 <= first <= 0.4 <= second <= 0.8 <= third <= 1.6
 
 
 def test_waits_as_long_as_the_service_asks(no_pauses):

@@ -114,7 +114,9 @@ class HttpClient:
             max_bytes=max_bytes,
             deadline=time.monotonic() + self._deadline_seconds,
         )
-        for attempt in range(1, _ATTEMPTS + 1):
+        attempt = 0
+        while True:  # until `_pause` says that there is no other attempt
+            attempt += 1
             try:
                 answer = self._follow(request)
             except (HTTPError, HTTPException, OSError, _BrokenAnswer) as fault:
@@ -127,7 +129,6 @@ class HttpClient:
             patience = request.deadline - self._deadline_seconds + self._patience_seconds
             if not _pause(attempt, patience, answer.headers.get("retry-after", "")):
                 return answer
-        raise AssertionError("the last attempt returns or raises")
 
     def _follow(self, request: "_Request") -> Answer:
         for _ in range(_MAX_REDIRECTS + 1):
