@@ -276,6 +276,12 @@ def test_does_not_follow_redirects_in_a_circle():
         get(server.url)
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_follows_every_kind_of_redirect(status):
+    with LoopbackServer(in_turn(Reply(status, headers={"Location": "/there"}), Reply(200, b"ok"))) as server:
+        assert get(server.url).body == b"ok"
+
+
 def test_follows_three_redirects():
     steps = [Reply(302, headers={"Location": f"/{number}"}) for number in range(3)]
     with LoopbackServer(in_turn(*steps, Reply(200, b"ok"))) as server:

@@ -69,6 +69,13 @@ def test_what_no_proxy_lists_is_reached_directly(url, no_proxy, direct):
         assert (find_proxy(url, {"https_proxy": P, name: no_proxy}) is None) == direct
 
 
+def test_a_port_that_a_url_does_not_name_is_that_of_its_scheme():
+    for url, port in (("http://a.example", 80), ("https://a.example", 443), ("http://a.example:8080", 8080)):
+        both = {"http_proxy": P, "https_proxy": P}
+        assert find_proxy(url, {**both, "no_proxy": f"a.example:{port}"}) is None
+        assert find_proxy(url, {**both, "no_proxy": f"a.example:{port + 1}"}) == P
+
+
 @pytest.mark.parametrize(
     "proxy", ["socks5://secret@p.example", "http://", "http://[", "http://p:0", "http://p:x"]
 )
