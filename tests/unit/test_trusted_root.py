@@ -8,7 +8,14 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.support import world as w
 
-from hallmark.core.trusted_root import TrustedRoot, Validity, parse_trusted_root
+from hallmark.core.trusted_root import (
+    MAX_CHAIN,
+    MAX_TRUSTED_ROOT_BYTES,
+    TrustedRoot,
+    Validity,
+    parse_trusted_root,
+    unknown_trusted_root_fields,
+)
 from hallmark.errors import MalformedInput
 
 ROOT = w.World().root
@@ -42,6 +49,12 @@ def test_keeps_ends_and_operators():
     assert root.tlogs[0].valid_for.end == datetime(2027, 1, 1, 0, 0, 0, 500_000, UTC)
     assert root.tlogs[0].operator == root.certificate_authorities[0].operator == "test.example"
     assert parse_trusted_root(root.to_json()) == root
+
+
+def test_leaves_out_an_operator_that_nobody_named():
+    """Clients of before the field refuse it."""
+    groups = [group for group in document().values() if isinstance(group, list)]
+    assert not any("operator" in item for group in groups for item in group)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +101,8 @@ def test_reads_the_rsa_keys_of_old_ct_logs(key_details, form):
         ("PKCS1_RSA_PKCS1V5", PublicFormat.SubjectPublicKeyInfo),
         ("PKIX_RSA_PKCS1V5", PublicFormat.PKCS1),
         ("PKIX_RSA_PKCS1V15_2048_SHA256", PublicFormat.PKCS1),
+        ("PKIX_RSA_PKCS1V15_3072_SHA256", PublicFormat.SubjectPublicKeyInfo),
+        ("PKIX_ECDSA_P256_SHA_256", PublicFormat.SubjectPublicKeyInfo),
     ],
 )
 def test_refuses_an_rsa_key_in_another_form_than_its_name_says(key_details, form):
@@ -163,3 +178,32 @@ def test_both_ends_of_a_validity_belong_to_it():
     assert not validity.contains(w.NOW - timedelta(microseconds=1))
     assert not validity.contains(w.NOW + timedelta(seconds=1, microseconds=1))
     assert Validity(w.NOW).contains(datetime.max.replace(tzinfo=UTC))
+
+
+def test_an_authority_need_not_name_its_subject():
+    found = document()
+    del found["timestampAuthorities"][0]["subject"]
+    (authority,) = parse(found).timestamp_authorities
+    assert (authority.organization, authority.common_name) == ("", "")
+
+
+@pytest.mark.parametrize(("count", "good"), [(0, False), (1, True), (MAX_CHAIN, True), (MAX_CHAIN + 1, False)])
+def test_an_authority_has_a_chain_of_1_to_10_certificates(count, good):
+    found = document()
+    found["certificateAuthorities"][0]["certChain"]["certificates"] = [
+        {"rawBytes": w.b64(ROOT.certificate_authorities[0].certificates[0])}
+    ] * count
+    if good:
+        assert len(parse(found).certificate_authorities[0].certificates) == count
+    else:
+        with pytest.raises(MalformedInput, match=f"{count} certificates"):
+            parse(found)
+
+
+@pytest.mark.parametrize("read", [parse_trusted_root, unknown_trusted_root_fields])
+def test_a_trusted_root_has_up_to_4_mib(read):
+    assert MAX_TRUSTED_ROOT_BYTES == 4_194_304
+    read(ROOT.to_json().ljust(MAX_TRUSTED_ROOT_BYTES))
+    with pytest.raises(MalformedInput) as caught:
+        read(ROOT.to_json().ljust(MAX_TRUSTED_ROOT_BYTES + 1))
+    assert caught.value.code == "too_large"

@@ -35,6 +35,17 @@ def test_a_file_holds_several_roots_one_a_line(between):
     )
 
 
+@pytest.mark.parametrize("start", [b'{"later":{}\n,', b'{"later":[\n{}],', b'{"later":[\n{}\n],'])
+def test_a_root_may_break_its_lines_anywhere(start):
+    assert parse_trusted_roots(LINE.replace(b"{", start, 1)) == (parse_trusted_root(LINE),)
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b" \n\n"])
+def test_an_empty_file_is_no_root(data):
+    with pytest.raises(MalformedInput):
+        parse_trusted_roots(data)
+
+
 @pytest.mark.parametrize("second", [b"{", b"}", b"x", b"{}", LINE[:-1], b"x" + LINE])
 def test_a_line_that_is_no_root_is_refused(second):
     for lines in ((LINE, second), (second, LINE), (LINE, second, LINE)):

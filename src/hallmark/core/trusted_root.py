@@ -159,8 +159,8 @@ def unknown_trusted_root_fields(data: bytes) -> tuple[str, ...]:
 def parse_trusted_roots(data: bytes) -> tuple[TrustedRoot, ...]:
     """Read a file with one trusted root, or with several as JSON lines; raises `MalformedInput`."""
     lines = [line for line in data.split(b"\n") if line.strip()]
-    several = len(lines) > 1 and all(line.strip()[-1:] == b"}" and line[:1] == b"{" for line in lines)
-    if not several:
+    each_is_one = bool(lines) and all(line.strip()[-1:] == b"}" and line[:1] == b"{" for line in lines)
+    if not each_is_one:
         return (parse_trusted_root(data),)
     if len(lines) > MAX_ROOTS:
         raise MalformedInput(f"the file holds more than {MAX_ROOTS} trusted roots", code="too_large")
