@@ -9,8 +9,8 @@ from tests.support import world as w
 from tests.support.foreign import cosign_bundle
 from tests.support.verifying import ALICE, replace
 
-from hallmark.core.bundle import BUNDLE_V01, BUNDLE_V02, Bundle
-from hallmark.core.foreign_signatures import parse_detached_signature
+from hallmark.core.bundle import BUNDLE_V01, BUNDLE_V02, MAX_BUNDLE_BYTES, MAX_CERTIFICATE_BYTES, Bundle
+from hallmark.core.foreign_signatures import _MAX_SIGNATURE_BYTES, parse_detached_signature
 from hallmark.core.signature_file import MAX_BUNDLES, parse_signature_file
 from hallmark.errors import InvalidTimestamp, MalformedInput
 from hallmark.verify.verifier import Artifact, Thresholds, Verifier
@@ -62,6 +62,20 @@ def test_reads_a_bundle_that_is_printed_over_several_lines():
     assert bundles(b"\n  " + LONE.to_json() + b"\n\n") == [LONE]
 
 
+def test_reads_a_bundle_with_proto_names():
+    text = LONE.to_json().replace(b"mediaType", b"media_type")
+    text = text.replace(b"verificationMaterial", b"verification_material")
+    text = text.replace(b"messageSignature", b"message_signature")
+    assert bundles(text) == [LONE]
+
+
+@pytest.mark.parametrize("media_type", [None, 7, {}])
+def test_a_bundle_that_does_not_say_its_version_is_named_as_a_bundle(media_type):
+    with pytest.raises(MalformedInput, match="the bundle") as caught:
+        read({**document(LONE), "mediaType": media_type})
+    assert caught.value.code != "not_a_signature"
+
+
 def test_reads_a_bundle_a_line():
     found = read(LONE.to_json() + b"\n" + ATTESTED.to_json() + b"\r\n\n")
     assert [item.bundle for item in found.bundles] == [LONE, ATTESTED]
@@ -83,6 +97,26 @@ def test_a_broken_attestation_does_not_hide_the_others():
     assert [item.place for item in read({"attestations": items}).bundles] == ["bundle 2 of 2"]
     groups = [{"attestations": [pep740(ATTESTED), {}]}]
     assert len(read({"attestation_bundles": groups}).broken) == 1
+
+
+@pytest.mark.parametrize(
+    "form",
+    [lambda items: {"attestations": items}, lambda items: {"attestation_bundles": [{"attestations": items}]}],
+    ids=["npm", "python"],
+)
+def test_a_line_with_too_many_does_not_hide_the_others(form):
+    line = json.dumps(form([{"bundle": {}}] * (MAX_BUNDLES + 1))).encode()
+    found = read(LONE.to_json() + b"\n" + line)
+    assert [item.bundle for item in found.bundles] == [LONE]
+    assert [item.error.code for item in found.broken] == ["too_large"]
+
+
+@pytest.mark.parametrize(
+    "value", [{"attestations": 5}, {"attestations": [{}]}, {"attestation_bundles": [{}]}]
+)
+def test_refuses_attestations_that_are_no_list_of_bundles(value):
+    with pytest.raises(MalformedInput, match="does not parse"):
+        read(value)
 
 
 def test_where_every_line_is_broken_the_first_says_why():
@@ -111,6 +145,10 @@ def test_reads_an_attestation_of_a_python_package():
     plain = replace(ATTESTED, timestamps=())
     assert bundles(pep740(ATTESTED)) == [plain]
     assert verify(replace(bundles(pep740(ATTESTED))[0], timestamps=ATTESTED.timestamps)) == w.EMAIL
+
+
+def test_refuses_an_attestation_of_a_later_version():
+    refused({**pep740(ATTESTED), "version": 2}, code="unknown_media_type")
 
 
 def test_reads_the_provenance_of_a_python_package():
@@ -217,10 +255,30 @@ def test_names_a_signature_of_another_kind():
     assert parse_detached_signature(bytes(range(64))).signature == bytes(range(64))
 
 
+def test_names_the_armour_of_another_program():
+    with pytest.raises(MalformedInput, match="it is a PGP SIGNATURE in armour"):
+        parse_detached_signature(b"\n-----BEGIN PGP SIGNATURE-----\n\nx")
+
+
 def test_refuses_a_detached_signature_that_is_none():
-    for signature, certificate in ((b"", b""), (b"x" * 20_000, b""), (b"YQ==", b"x" * 200_000)):
-        with pytest.raises(MalformedInput):
-            parse_detached_signature(signature, certificate)
+    with pytest.raises(MalformedInput):
+        parse_detached_signature(b"")
+
+
+def test_a_detached_signature_has_up_to_16_kib():
+    text = w.b64(LONE.signature).encode()
+    assert parse_detached_signature(text.ljust(_MAX_SIGNATURE_BYTES)).signature == LONE.signature
+    with pytest.raises(MalformedInput) as caught:
+        parse_detached_signature(text.ljust(_MAX_SIGNATURE_BYTES + 1))
+    assert caught.value.code == "too_large"
+
+
+def test_the_certificate_beside_a_signature_has_up_to_128_kib():
+    most, text = 2 * MAX_CERTIFICATE_BYTES, pem(LONE.certificate)
+    found = parse_detached_signature(LONE.signature, text.ljust(most, b"x"))
+    assert (most, found.certificate) == (131_072, LONE.certificate)
+    with pytest.raises(MalformedInput, match="too large"):
+        parse_detached_signature(LONE.signature, text.ljust(most + 1, b"x"))
 
 
 # What is something else
@@ -261,8 +319,17 @@ def test_refuses_more_bundles_than_anyone_reads():
     item = {"bundle": json.loads(line)}
     assert len(bundles({"attestations": [item] * MAX_BUNDLES})) == MAX_BUNDLES
     refused({"attestations": [item] * (MAX_BUNDLES + 1)}, code="too_large")
+    refused(
+        (json.dumps({"attestations": [item] * (MAX_BUNDLES // 2 + 1)}).encode() + b"\n") * 2, code="too_large"
+    )
+    refused(b'{"attestations":[]}\n' * (MAX_BUNDLES + 1), code="too_large")
     group = {"attestations": [pep740(replace(ATTESTED, tlog_entries=()))] * (MAX_BUNDLES + 1)}
     refused({"attestation_bundles": [group]}, code="too_large")
+
+
+def test_reads_a_file_of_192_mib():
+    assert bundles(LONE.to_json().ljust(MAX_BUNDLE_BYTES)) == [LONE]
+    refused(LONE.to_json().ljust(MAX_BUNDLE_BYTES + 1), code="too_large")
 
 
 def test_old_versions_may_hold_several_bundles_too():

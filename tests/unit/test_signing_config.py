@@ -10,6 +10,8 @@ from hallmark.core.signing_config import (
     _MAX_URL,
     ALL,
     ANY,
+    MAX_CLIENT_TRUST_CONFIG_BYTES,
+    MAX_SIGNING_CONFIG_BYTES,
     UNDEFINED,
     ClientTrustConfig,
     Selector,
@@ -18,6 +20,8 @@ from hallmark.core.signing_config import (
     parse_client_trust_config,
     parse_signing_config,
     select,
+    unknown_client_trust_config_fields,
+    unknown_signing_config_fields,
 )
 from hallmark.core.trusted_root import MAX_INSTANCES, Validity
 from hallmark.errors import MalformedInput, TrustError
@@ -45,6 +49,7 @@ CONFIG = SigningConfig(
     tsa_urls=(service("tsa", until=3),),
     tsa_config=Selector("EXACT", 1),
 )
+BOTH = ClientTrustConfig(w.World().root, CONFIG)
 
 
 def document() -> dict:
@@ -58,8 +63,7 @@ def names(chosen: tuple[Service, ...]) -> list[str]:
 def test_prints_what_it_reads():
     assert parse_signing_config(CONFIG.to_json()) == CONFIG
     assert parse_signing_config(CONFIG.to_json()).to_json() == CONFIG.to_json()
-    both = ClientTrustConfig(w.World().root, CONFIG)
-    assert parse_client_trust_config(both.to_json()) == both
+    assert parse_client_trust_config(BOTH.to_json()) == BOTH
 
 
 def test_a_config_may_name_no_services():
@@ -129,6 +133,22 @@ def test_the_newest_service_of_each_operator_counts():
     assert names(select(services, {1}, ANY, w.NOW)) == ["a2"]
 
 
+def test_of_two_that_start_together_the_first_counts():
+    services = (service("a1", operator="a"), service("a2", operator="a"))
+    assert names(select(services, {1}, ALL, w.NOW)) == ["a1"]
+
+
+def test_prints_a_count_for_exact_alone():
+    assert document()["rekorTlogConfig"] == {"selector": "ANY"}
+    assert document()["tsaConfig"] == {"selector": "EXACT", "count": 1}
+
+
+def test_a_selector_without_name_selects_nothing():
+    for selector in ({}, {"selector": ""}, {"selector": None}, {"selector": 0}):
+        found = {**document(), "tsaConfig": selector}
+        assert parse_signing_config(json.dumps(found).encode()).tsa_config == UNDEFINED
+
+
 def test_exact_means_exactly():
     services = (service("a"), service("b"), service("c"))
     assert names(select(services, {1}, Selector("EXACT", 2), w.NOW)) == ["a", "b"]
@@ -162,3 +182,19 @@ def test_a_signing_config_has_bounds(more):
                 parse_signing_config(data)
         else:
             assert len(parse_signing_config(data).ca_urls) == len(services)
+
+
+@pytest.mark.parametrize(
+    ("read", "value", "most"),
+    [
+        (parse_signing_config, CONFIG, MAX_SIGNING_CONFIG_BYTES),
+        (unknown_signing_config_fields, CONFIG, MAX_SIGNING_CONFIG_BYTES),
+        (parse_client_trust_config, BOTH, MAX_CLIENT_TRUST_CONFIG_BYTES),
+        (unknown_client_trust_config_fields, BOTH, MAX_CLIENT_TRUST_CONFIG_BYTES),
+    ],
+)
+def test_reads_configs_of_so_many_bytes(read, value, most):
+    read(value.to_json().ljust(most))
+    with pytest.raises(MalformedInput) as caught:
+        read(value.to_json().ljust(most + 1))
+    assert caught.value.code == "too_large"

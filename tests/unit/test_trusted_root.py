@@ -187,7 +187,9 @@ def test_an_authority_need_not_name_its_subject():
     assert (authority.organization, authority.common_name) == ("", "")
 
 
-@pytest.mark.parametrize(("count", "good"), [(0, False), (1, True), (MAX_CHAIN, True), (MAX_CHAIN + 1, False)])
+@pytest.mark.parametrize(
+    ("count", "good"), [(0, False), (1, True), (MAX_CHAIN, True), (MAX_CHAIN + 1, False)]
+)
 def test_an_authority_has_a_chain_of_1_to_10_certificates(count, good):
     found = document()
     found["certificateAuthorities"][0]["certChain"]["certificates"] = [

@@ -99,7 +99,7 @@ def parse_signature_file(data: bytes) -> SignatureFile:
             f"the file has {len(data)} bytes, more than {MAX_BUNDLE_BYTES}", code="too_large"
         )
     documents = _split(data)
-    found = [_read_one(item, several=len(documents) > 1) for item in documents]
+    found = [_read_one(item) for item in documents]
     kind = found[0][0] if len(found) == 1 else "JSON lines"
     parts = [part for _, several in found for part in several]
     if not parts:
@@ -108,13 +108,11 @@ def parse_signature_file(data: bytes) -> SignatureFile:
     return _file(kind, parts)
 
 
-def _read_one(document: bytes, *, several: bool) -> tuple[str, list[Part]]:
-    """Read a document; one of several that is broken is told with the others."""
+def _read_one(document: bytes) -> tuple[str, list[Part]]:
+    """Read a document; one that is broken is told with the others."""
     try:
         return _read(document)
     except MalformedInput as error:
-        if not several:
-            raise
         return "", [error]
 
 
@@ -236,7 +234,7 @@ _FORMS: Final[tuple[tuple[frozenset[str], str, Callable[[bytes], list[Part]]], .
 
 def _text(parts: Parts, name: str) -> str:
     raw = parts.get(name)
-    if raw is None or bytes(raw)[:1] != b'"':
+    if raw is None:
         return ""
     found = decode_value(bytes(raw), what=name, max_bytes=MAX_BUNDLE_BYTES)
     return found if isinstance(found, str) else ""
