@@ -57,9 +57,10 @@ def test_an_unknown_version_is_told_before_anything_else():
     with pytest.raises(MalformedInput) as caught:
         replace(BUNDLE, media_type=unknown)
     assert unknown in caught.value.message
-    with pytest.raises(MalformedInput) as caught:
-        parse_bundle(json.dumps({"mediaType": unknown}).encode())
-    assert unknown in caught.value.message
+    for rest in ({}, {"verificationMaterial": {"tlogEntries": [{"logIndex": "x"}]}}):
+        with pytest.raises(MalformedInput) as caught:
+            parse_bundle(json.dumps({"mediaType": unknown, **rest}).encode())
+        assert unknown in caught.value.message
 
 
 def test_a_chain_needs_its_leaf():

@@ -1,7 +1,10 @@
 """Columns of a log's entries: what they say, and that nonsense says nothing."""
 
 import pytest
+from tests.support import world as w
 
+from hallmark.core.algorithms import ALGORITHMS
+from hallmark.core.entries.dsse import DsseV002, VerifiedBy
 from hallmark.core.entries.summary import EntrySummary, SignerSummary, summarise_body, summarise_certificate
 
 
@@ -13,6 +16,21 @@ def test_a_body_that_is_no_entry_has_no_columns(body):
 def test_of_an_unknown_kind_only_the_kind_is_told():
     found = summarise_body(b'{"apiVersion":"9","kind":"poem"}')
     assert found == EntrySummary(kind="poem", version="9")
+
+
+def test_a_kind_is_cut_at_100_characters():
+    found = summarise_body(b'{"apiVersion":"%b","kind":"%b"}' % (b"9" * 101, b"k" * 101))
+    assert (found.kind, found.version) == ("k" * 100, "9" * 100)
+
+
+def test_of_an_envelope_the_payload_and_the_first_signer_are_told():
+    certificate = w.World().certificate()
+    algorithm, other = ALGORITHMS["PKIX_ECDSA_P256_SHA_256"], ALGORITHMS["PKIX_ED25519"]
+    signatures = (VerifiedBy(b"a", algorithm, certificate, True), VerifiedBy(b"b", other, b"key", False))
+    found = summarise_body(DsseV002(bytes(32), signatures).to_bytes())
+    assert (found.kind, found.digest, found.verifier) == ("dsse", "00" * 32, "certificate")
+    assert (found.key_details, found.signer.identity) == (algorithm.key_details, w.EMAIL)
+    assert summarise_body(DsseV002(bytes(32), signatures[1:]).to_bytes()).signer == SignerSummary()
 
 
 def test_of_a_damaged_entry_only_the_kind_is_told():

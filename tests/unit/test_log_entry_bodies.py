@@ -6,11 +6,18 @@ import pytest
 import rfc8785
 from tests.support import world as w
 
-from hallmark.core.algorithms import SHA2_256
-from hallmark.core.entries.hashedrekord import hashedrekord_v002_body, parse_hashedrekord_v002
+from hallmark.core.algorithms import SHA2_256, SHA2_384
+from hallmark.core.entries.hashedrekord import (
+    hashedrekord_v002_body,
+    parse_hashedrekord_v001,
+    parse_hashedrekord_v002,
+)
+from hallmark.core.entries.dsse import MAX_DSSE_SIGNATURES, parse_dsse_v001, parse_dsse_v002
+from hallmark.core.entries.intoto import parse_intoto_v002
 from hallmark.core.entries.kinds import ENTRY_KINDS, parse_entry_body
-from hallmark.core.entries.pem import pem_to_der
+from hallmark.core.entries.pem import MAX_PEM_BYTES, pem_to_der
 from hallmark.errors import InvalidEntry, MalformedInput
+from hallmark.verify.signature import signed_content
 
 BODY = hashedrekord_v002_body(bytes(32), SHA2_256, b"sig", "PKIX_ECDSA_P256_SHA_256", certificate=b"cert")
 
@@ -95,3 +102,122 @@ def test_reads_the_first_certificate_of_a_chain_and_bare_keys():
 def test_refuses_a_verifier_that_is_no_pem(pem):
     with pytest.raises(MalformedInput):
         pem_to_der(pem)
+
+
+def test_a_verifier_has_up_to_256_kib():
+    (pem,) = (w.certificate_pem(der) for der in w.World().ca_chain[:1])
+    assert pem_to_der(pem.ljust(MAX_PEM_BYTES)) == pem_to_der(pem)
+    with pytest.raises(MalformedInput, match="bytes, more than"):
+        pem_to_der(pem.ljust(MAX_PEM_BYTES + 1))
+
+
+# An entry is of one signature
+
+
+def content_of(bundle):
+    return signed_content(bundle, w.artifact(), w.public_key("p256-leaf"))
+
+
+def test_an_entry_of_a_key_is_not_one_of_a_certificate_with_the_same_bytes():
+    bundle = w.World().bundle()
+    digest = bundle.message_signature.digest
+    fields = (digest, SHA2_256, bundle.signature, "PKIX_ECDSA_P256_SHA_256")
+    content = content_of(bundle)
+    parse_hashedrekord_v002(hashedrekord_v002_body(*fields, certificate=bundle.certificate)).check(content)
+    with pytest.raises(InvalidEntry, match="kind of verifier"):
+        parse_hashedrekord_v002(hashedrekord_v002_body(*fields, public_key=bundle.certificate)).check(content)
+
+
+def test_an_entry_with_the_name_of_another_hash_is_of_another_signature():
+    bundle = w.World().bundle()
+    digest = bundle.message_signature.digest
+    renamed = hashedrekord_v002_body(
+        digest, SHA2_384, bundle.signature, "PKIX_ECDSA_P384_SHA_384", certificate=bundle.certificate
+    )
+    with pytest.raises(InvalidEntry, match="hash algorithm"):
+        parse_hashedrekord_v002(renamed).check(content_of(bundle))
+    old = w.hashedrekord_v001_body(digest, bundle.signature, w.certificate_pem(bundle.certificate))
+    parse_hashedrekord_v001(old).check(content_of(bundle))
+    with pytest.raises(InvalidEntry, match="hash algorithm"):
+        parse_hashedrekord_v001(old.replace(b'"sha256"', b'"sha384"')).check(content_of(bundle))
+
+
+# Envelopes
+
+
+SIGNER = w.b64(w.public_key("p256-leaf").to_pem().encode())
+HASH = {"algorithm": "sha256", "value": "00" * 32}
+DSSE_V001 = {
+    "envelopeHash": HASH,
+    "payloadHash": HASH,
+    "signatures": [{"signature": "YQ==", "verifier": SIGNER}],
+}
+VERIFIED_BY = {"keyDetails": "PKIX_ECDSA_P256_SHA_256", "publicKey": {"rawBytes": "a2V5"}}
+DSSE_V002 = {
+    "payloadHash": {"algorithm": "SHA2_256", "digest": w.b64(bytes(32))},
+    "signatures": [{"content": "YQ==", "verifier": VERIFIED_BY}],
+}
+INTOTO = {
+    "envelope": {"payloadType": "x", "signatures": [{"publicKey": SIGNER, "sig": w.b64(b"YQ==")}]},
+    "hash": HASH,
+    "payloadHash": HASH,
+}
+
+
+def dsse_v001(**changes: object) -> bytes:
+    return rfc8785.dumps({"apiVersion": "0.0.1", "kind": "dsse", "spec": {**DSSE_V001, **changes}})
+
+
+def dsse_v002(**changes: object) -> bytes:
+    spec = {"dsseV002": {**DSSE_V002, **changes}}
+    return rfc8785.dumps({"apiVersion": "0.0.2", "kind": "dsse", "spec": spec})
+
+
+def intoto(**changes: object) -> bytes:
+    content = {**INTOTO, "envelope": {**INTOTO["envelope"], **changes}}
+    return rfc8785.dumps({"apiVersion": "0.0.2", "kind": "intoto", "spec": {"content": content}})
+
+
+ENVELOPES = [
+    (parse_dsse_v001, dsse_v001, DSSE_V001),
+    (parse_dsse_v002, dsse_v002, DSSE_V002),
+    (parse_intoto_v002, intoto, INTOTO["envelope"]),
+]
+
+
+@pytest.mark.parametrize(("parse", "make", "fields"), ENVELOPES, ids=["dsse 1", "dsse 2", "intoto"])
+def test_an_envelope_has_1_to_32_signatures(parse, make, fields):
+    for count in (1, MAX_DSSE_SIGNATURES):
+        parse(make(signatures=fields["signatures"] * count))
+    for count in (0, MAX_DSSE_SIGNATURES + 1):
+        with pytest.raises(MalformedInput, match=f"{count} signatures"):
+            parse(make(signatures=fields["signatures"] * count))
+
+
+@pytest.mark.parametrize("value", ["", "00" * 31, "00" * 33, "zz" * 32])
+def test_refuses_a_payload_hash_that_is_not_sha256_in_hex(value):
+    parse_dsse_v001(dsse_v001())
+    with pytest.raises(MalformedInput, match="in hex"):
+        parse_dsse_v001(dsse_v001(payloadHash={**HASH, "value": value}))
+
+
+@pytest.mark.parametrize(
+    "verifier",
+    [
+        {"keyDetails": "PKIX_ECDSA_P256_SHA_256"},
+        {**VERIFIED_BY, "publicKey": {"rawBytes": ""}},
+        {**VERIFIED_BY, "x509Certificate": {"rawBytes": "a2V5"}},
+    ],
+    ids=["none", "empty", "both"],
+)
+def test_a_signature_of_an_envelope_has_one_verifier(verifier):
+    assert parse_dsse_v002(dsse_v002()).to_bytes() == dsse_v002()
+    with pytest.raises(MalformedInput):
+        parse_dsse_v002(dsse_v002(signatures=[{"content": "YQ==", "verifier": verifier}]))
+
+
+@pytest.mark.parametrize("sig", [b"YQ", b"!YQ==", b"YQ==\n"])
+def test_a_signature_of_an_intoto_entry_is_in_base64_twice(sig):
+    parse_intoto_v002(intoto())
+    with pytest.raises(MalformedInput, match="twice"):
+        parse_intoto_v002(intoto(signatures=[{"publicKey": SIGNER, "sig": w.b64(sig)}]))

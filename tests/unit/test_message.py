@@ -8,7 +8,14 @@ import pytest
 from tests.support import world as w
 
 from hallmark.core.bundle import parse_bundle, unknown_bundle_fields
-from hallmark.core.encoding.json_document import MAX_VALUES, decode_value
+from hallmark.core.encoding.json_document import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    _check_names,
+    check_names,
+    decode_members,
+    decode_value,
+)
 from hallmark.core.encoding.message import MAX_UNKNOWN_FIELDS, Int, Message, decode_message, unknown_fields
 from hallmark.core.encoding.protojson import parse_enum, parse_int32
 from hallmark.core.signing_config import (
@@ -183,6 +190,16 @@ class Inner(Message, frozen=True):
     text: str | None = ""
 
 
+class WithMaps(Message, frozen=True):
+    annotations: tuple[dict[str, str], ...] = ()
+    labels: dict[str, str] | None = None
+
+
+def test_a_message_may_have_maps():
+    found = decode_message(WithMaps, b'{"annotations":[{"a":"b"}],"labels":{}}', what="x", max_bytes=100)
+    assert found == WithMaps(annotations=({"a": "b"},), labels={})
+
+
 def read(text: bytes) -> Small:
     return decode_message(Small, text, what="the test", max_bytes=1000)
 
@@ -211,10 +228,52 @@ def test_finds_repeated_names_at_every_depth(text):
 
 @pytest.mark.parametrize(
     "text",
-    [rb'{"a":"\"","b":"\\","c\"":"\\\"","d":["\\\\",""]}', b'[{"a":1},{"a":2}]', rb'{"a":{"a":"\\"}}', b'""'],
+    [
+        rb'{"a":"\"","b":"\\","c\"":"\\\"","d":["\\\\",""]}',
+        b'[{"a":1},{"a":2}]',
+        rb'{"a":{"a":"\\"}}',
+        b'""',
+        rb'"\\\""',
+        rb'["\\\\"]',
+        rb'"\u005c\""',
+        b'"' + rb"\\" * 16 + b'"',
+        b'"' + rb"\\" * 17 + rb'\""',
+    ],
 )
 def test_escapes_do_not_look_like_repeated_names(text):
     assert decode_value(text, what="x", max_bytes=100) == json.loads(text)
+
+
+@pytest.mark.parametrize("inner", [b"", b"1", b"{}"], ids=["empty", "number", "object"])
+def test_reads_128_levels(inner):
+    most = MAX_DEPTH - (inner == b"{}")
+    text = b"[" * most + inner + b"]" * most
+    decode_value(text, what="x", max_bytes=1000)
+    for deeper in (b"[" + text + b"]", b'{"a":' + text + b"}"):
+        with pytest.raises(MalformedInput, match="too deeply"):
+            decode_value(deeper, what="x", max_bytes=1000)
+
+
+@pytest.mark.parametrize("depth", [5000, 1_000_000])
+def test_refuses_what_nests_too_deeply_to_be_decoded(depth):
+    for text in (b"[" * depth + b"]" * depth, b'{"":' * depth + b"1" + b"}" * depth):
+        with pytest.raises(MalformedInput):
+            decode_value(text, what="x", max_bytes=len(text), max_values=len(text))
+
+
+@pytest.mark.parametrize("decode", [decode_value, decode_members])
+def test_a_document_has_so_many_bytes(decode):
+    decode(b'{"a":1}', what="x", max_bytes=7)
+    with pytest.raises(MalformedInput) as caught:
+        decode(b'{"a":1} ', what="x", max_bytes=7)
+    assert caught.value.code == "too_large"
+
+
+def test_refuses_a_value_that_is_not_all_of_its_text():
+    """No decoder makes one; if one should, the text has said something that nobody read."""
+    check_names(b'["a"]', what="x")
+    with pytest.raises(MalformedInput):
+        _check_names(b'["a"]', [], "x")
 
 
 def test_counts_values_before_it_decodes_them():

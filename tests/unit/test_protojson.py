@@ -9,6 +9,7 @@ from hallmark.core.encoding.protojson import (
     format_bytes,
     format_timestamp,
     parse_bytes,
+    parse_int32,
     parse_int64,
     parse_timestamp,
 )
@@ -35,18 +36,51 @@ def test_prints_standard_padded_base64():
 
 
 @pytest.mark.parametrize(
-    ("value", "number"), [("0", 0), ("-5", -5), (7, 7), (str(2**63 - 1), 2**63 - 1), (-(2**63), -(2**63))]
+    ("value", "number"),
+    [
+        ("0", 0),
+        ("-5", -5),
+        (7, 7),
+        (str(2**63 - 1), 2**63 - 1),
+        (-(2**63), -(2**63)),
+        (2.0**53, 2**53),
+        (-(2.0**53), -(2**53)),
+    ],
 )
 def test_reads_integers_as_strings_or_numbers(value, number):
     assert parse_int64(value, what="x") == number
 
 
 @pytest.mark.parametrize(
-    "value", ["", "-", "+5", "1.0", "1e3", " 5", "0x5", "\u0665", "9" * 5000, 2**63, -(2**63) - 1, True]
+    "value",
+    [
+        "",
+        "-",
+        "+5",
+        "1.0",
+        "1e3",
+        " 5",
+        "0x5",
+        "\u0665",
+        "9" * 5000,
+        2**63,
+        -(2**63) - 1,
+        True,
+        float(2**53 + 2),
+        -float(2**53 + 2),
+        float("inf"),
+    ],
 )
 def test_refuses_what_is_no_integer_of_64_bits(value):
     with pytest.raises(MalformedInput):
         parse_int64(value, what="x")
+
+
+@pytest.mark.parametrize(("most", "beyond"), [(2**31 - 1, 2**31), (-(2**31), -(2**31) - 1)])
+def test_an_int32_has_bounds(most, beyond):
+    assert parse_int32(most, what="x") == most
+    with pytest.raises(MalformedInput):
+        parse_int32(beyond, what="x")
 
 
 def test_reads_and_prints_times():
@@ -60,7 +94,15 @@ def test_reads_and_prints_times():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "now", "2026-03-01T12:00:00", "2026-13-01T12:00:00Z", "2026-03-01T25:00:00Z"]
+    "text",
+    [
+        "",
+        "now",
+        "2026-03-01T12:00:00",
+        "2026-13-01T12:00:00Z",
+        "2026-03-01T25:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+    ],
 )
 def test_refuses_what_is_no_time(text):
     with pytest.raises(MalformedInput):

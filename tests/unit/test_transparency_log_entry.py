@@ -51,9 +51,23 @@ def test_an_entry_needs_some_proof(change):
 
 def test_construction_checks_what_parsing_checks():
     fields = msgspec.structs.asdict(ENTRY)
-    for change in ({"log_id": b""}, {"log_index": -1}, {"canonicalized_body": b""}, {"version": ""}):
+    for change in (
+        {"log_id": b""},
+        {"log_index": -1},
+        {"canonicalized_body": b""},
+        {"version": ""},
+        {"kind": ""},
+    ):
         with pytest.raises(MalformedInput):
             TransparencyLogEntry(**{**fields, **change})
+
+
+def test_an_index_that_is_not_there_is_zero():
+    found = json.loads(ENTRY.to_json())
+    del found["logIndex"], found["inclusionProof"]["logIndex"], found["inclusionProof"]["treeSize"]
+    entry = parse_transparency_log_entry(json.dumps(found).encode())
+    proof = entry.inclusion_proof
+    assert (entry.log_index, proof.log_index, proof.tree_size) == (0, 0, 0)
 
 
 PROOF = msgspec.structs.asdict(ENTRY.inclusion_proof)

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from tests.support import world as w
 from tests.support.verifying import ALICE, mismatch, no_time, replace, verify
 
-from hallmark.core.algorithms import SHA2_256, SHA2_512
+from hallmark.core.algorithms import SHA2_256, SHA2_384, SHA2_512
 from hallmark.core.bundle import Bundle, MessageSignature
 from hallmark.core.dsse import IN_TOTO_PAYLOAD_TYPE, Envelope, EnvelopeSignature, pae
 from hallmark.core.entries.hashedrekord import hashedrekord_v002_body
@@ -197,6 +197,12 @@ def test_a_sha1_digest_vouches_for_no_file(world):
     assert "SHA-256" in caught.value.hint
 
 
+def test_a_weak_digest_of_one_subject_does_not_excuse_another_artifact(world):
+    with pytest.raises(InvalidSignature) as caught:
+        verify(world, attestation_of(world, subject(w.MESSAGE, "sha1"), subject(b"another", "sha256")))
+    assert (caught.value.code, caught.value.hint) == ("wrong_artifact", "")
+
+
 def test_refuses_a_statement_about_another_artifact(world):
     with pytest.raises(InvalidSignature) as caught:
         verify(world, world.attestation(w.a_statement(b"another")))
@@ -292,6 +298,7 @@ def test_accepts_every_kind_of_entry_for_an_attestation(world):
         (intoto_body, {"payload_type": "another"}),
         (intoto_body, {"payload": w.b64(b"another")}),
         (intoto_body, {"payload": w.b64(w.b64(b"another").encode())}),
+        (intoto_body, {"payload": w.b64(b"!" + w.b64(json.dumps(w.a_statement()).encode()).encode())}),
         (intoto_body, {"payload": ""}),
     ],
 )
@@ -369,6 +376,17 @@ def test_the_required_hash_of_a_key_bundle_needs_the_key(world):
     assert required_hash(world.key_bundle(), w.public_key("p256-bare")) == SHA2_256
     with pytest.raises(MalformedInput):
         required_hash(world.key_bundle())
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"), [("p256-bare", SHA2_256), ("p384-bare", SHA2_384), ("p521-bare", SHA2_512)]
+)
+def test_where_the_bundle_names_no_hash_the_key_has_its_own(world, key, expected):
+    signature = MessageSignature(None, b"", w.sign(key, w.MESSAGE))
+    bundle = Bundle(public_key_hint="", message_signature=signature)
+    assert required_hash(bundle, w.public_key(key)) == expected
+    verified = verify_with_key(world, bundle, key, tlog=0)
+    assert (verified.hash_algorithm, verified.digest) == (expected, expected.digest(w.MESSAGE))
 
 
 def test_a_hash_that_the_key_cannot_have_is_not_required(world):

@@ -132,7 +132,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises `MalformedInput` for a v0.1 bundle that lacks what v0.3 demands.
         """
-        current = msgspec.structs.replace(self, media_type=BUNDLE_V03, intermediates=(), holds_chain=False)
+        current = msgspec.structs.replace(self, media_type=BUNDLE_V03, intermediates=())
         return msgspec.json.encode(_to_message(current))
 
 

@@ -62,18 +62,16 @@ def _check_rsa(numbers: rsa.RSAPublicNumbers) -> None:
 
 @lru_cache(maxsize=_CACHED_MODULI)
 def _check_modulus(modulus: int) -> None:
-    if math.gcd(modulus, _small_primes()) != 1:
+    if math.gcd(modulus, _small_factors()) != 1:
         raise _weak("the RSA key's modulus has a small factor")
     if math.isqrt(modulus) ** 2 == modulus:
         raise _weak("the RSA key's modulus is a square")
 
 
 @cache
-def _small_primes() -> int:
-    """Multiply the primes below `SMALLEST_FACTOR`; most programs that import this never meet an RSA key."""
-    return math.prod(
-        n for n in range(2, SMALLEST_FACTOR) if all(n % divisor for divisor in range(2, math.isqrt(n) + 1))
-    )
+def _small_factors() -> int:
+    """Join what is below `SMALLEST_FACTOR`; most programs that import this never meet an RSA key."""
+    return math.lcm(*range(1, SMALLEST_FACTOR))
 
 
 def _weak(message: str) -> MalformedInput:

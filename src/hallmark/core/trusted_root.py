@@ -11,9 +11,15 @@ import msgspec
 from cryptography import x509
 
 from hallmark.core.algorithms import ALGORITHMS, ALGORITHMS_BY_NUMBER, HASH_NUMBERS, LEGACY_RSA, PKCS1
-from hallmark.core.encoding.json_document import check_media_type, parse_time
+from hallmark.core.encoding.json_document import check_media_type
 from hallmark.core.encoding.message import Enum, Message, TimeRange, decode_message, unknown_fields
-from hallmark.core.encoding.protojson import format_bytes, format_timestamp, parse_bytes, parse_enum
+from hallmark.core.encoding.protojson import (
+    format_bytes,
+    format_timestamp,
+    parse_bytes,
+    parse_enum,
+    parse_timestamp,
+)
 from hallmark.core.keys import PublicKey, parse_pkcs1_public_key, parse_public_key
 from hallmark.core.transparency_log_entry import LOG_ID_SIZE, LogIdMessage
 from hallmark.errors import MalformedInput
@@ -244,8 +250,8 @@ def parse_validity(found: TimeRange | None) -> Validity:
     """Read a time range; without a start it begins with the calendar."""
     start, end = (found.start, found.end) if found else (None, None)
     return Validity(
-        parse_time(start, what="validFor.start") if start else _BEGINNING,
-        parse_time(end, what="validFor.end") if end else None,
+        parse_timestamp(start, what="validFor.start") if start else _BEGINNING,
+        parse_timestamp(end, what="validFor.end") if end else None,
     )
 
 

@@ -1,12 +1,10 @@
 """Read a JSON document into a typed value: bounded, and with one kind of error."""
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from hallmark.core.encoding.protojson import parse_timestamp
 from hallmark.errors import MalformedInput
 
 T = TypeVar("T")
@@ -156,8 +154,8 @@ def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check_depth(value: Any, what: str) -> None:
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [inner for item in level for inner in _members(item)]
+    for _ in range(MAX_DEPTH):
+        level = [inner for item in level for inner in _members(item) if isinstance(inner, dict | list)]
         if not level:
             return
     raise MalformedInput(f"{what} is nested too deeply")
@@ -175,11 +173,3 @@ def check_media_type(found: str, accepted: tuple[str, ...], *, what: str) -> Non
         raise MalformedInput(
             f"{what} has the media type {found[:100]!r}, not {accepted[0]!r}", code="unknown_media_type"
         )
-
-
-def parse_time(text: str, *, what: str) -> datetime:
-    """Read a timestamp; raises `MalformedInput`, also for one that no calendar year holds."""
-    try:
-        return parse_timestamp(text, what=what)
-    except OverflowError:
-        raise MalformedInput(f"{what} is out of range: {text[:40]!r}") from None

@@ -113,11 +113,10 @@ def _schema(kind: type[Message]) -> Mapping[str, _Field]:
 def _submessage(annotation: Any) -> tuple[type[Message] | None, bool]:
     """The message that a field holds, and whether it holds a list of them."""
     for option in get_args(annotation) if isinstance(annotation, UnionType) else (annotation,):
-        if get_origin(option) is tuple:
-            item = get_args(option)[0]
-            return (item, True) if _is_message(item) else (None, False)
-        if _is_message(option):
-            return option, False
+        repeated = get_origin(option) is tuple
+        item = get_args(option)[0] if repeated else option
+        if _is_message(item):
+            return item, repeated
     return None, False
 
 
