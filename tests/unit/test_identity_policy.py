@@ -1,10 +1,19 @@
 """Policies decide over proven identities."""
 
 import pytest
+from msgspec.structs import replace
 
 from hallmark.core.x509.certificate import CertificateIdentity
 from hallmark.errors import ConfigurationError, UntrustedIdentity
-from hallmark.policy.identity import AllOf, AnyOf, Identity, IdentityPattern, unsafe_any_identity
+from hallmark.policy.identity import (
+    MAX_PATTERN,
+    MAX_SUBJECT,
+    AllOf,
+    AnyOf,
+    Identity,
+    IdentityPattern,
+    unsafe_any_identity,
+)
 
 ALICE = CertificateIdentity(
     identity="alice@example.com", kind="email", oidc_issuer="https://issuer.test", extensions={}
@@ -69,6 +78,16 @@ def test_refuses_a_pattern_that_cannot_be_used(bad):
         pattern(bad)
     with pytest.raises(ConfigurationError):
         pattern(".*", bad)
+
+
+def test_a_pattern_and_what_it_matches_have_bounds():
+    pattern(".*" + "a?" * (MAX_PATTERN // 2 - 1))
+    with pytest.raises(ConfigurationError, match=f"{MAX_PATTERN + 1} characters"):
+        pattern("a" * (MAX_PATTERN + 1))
+    for field in ("identity", "oidc_issuer"):
+        pattern(".*").check(replace(ALICE, **{field: "a" * MAX_SUBJECT}))
+        with pytest.raises(UntrustedIdentity):
+            pattern(".*").check(replace(ALICE, **{field: "a" * (MAX_SUBJECT + 1)}))
 
 
 def test_an_identity_of_absurd_length_matches_nothing():

@@ -7,12 +7,18 @@ import rfc8785
 from tests.support import world as w
 
 from hallmark.core.algorithms import SHA2_256, SHA2_384
+from hallmark.core.entries.dsse import (
+    MAX_DSSE_ENTRY_BYTES,
+    MAX_DSSE_SIGNATURES,
+    parse_dsse_v001,
+    parse_dsse_v002,
+)
 from hallmark.core.entries.hashedrekord import (
+    MAX_V001_BYTES,
     hashedrekord_v002_body,
     parse_hashedrekord_v001,
     parse_hashedrekord_v002,
 )
-from hallmark.core.entries.dsse import MAX_DSSE_SIGNATURES, parse_dsse_v001, parse_dsse_v002
 from hallmark.core.entries.intoto import parse_intoto_v002
 from hallmark.core.entries.kinds import ENTRY_KINDS, parse_entry_body
 from hallmark.core.entries.pem import MAX_PEM_BYTES, pem_to_der
@@ -221,3 +227,41 @@ def test_a_signature_of_an_intoto_entry_is_in_base64_twice(sig):
     parse_intoto_v002(intoto())
     with pytest.raises(MalformedInput, match="twice"):
         parse_intoto_v002(intoto(signatures=[{"publicKey": SIGNER, "sig": w.b64(sig)}]))
+
+
+# What the bodies of Rekor v1 have in common
+
+
+def hashedrekord_v001() -> bytes:
+    return w.hashedrekord_v001_body(bytes(32), b"sig", w.public_key("p256-leaf").to_pem().encode())
+
+
+OLD = [
+    (parse_hashedrekord_v001, hashedrekord_v001(), MAX_V001_BYTES),
+    (parse_dsse_v001, dsse_v001(), MAX_DSSE_ENTRY_BYTES),
+    (parse_intoto_v002, intoto(), MAX_DSSE_ENTRY_BYTES),
+]
+EACH_OLD = pytest.mark.parametrize(("parse", "body", "most"), OLD, ids=["hashedrekord", "dsse", "intoto"])
+
+
+@EACH_OLD
+def test_an_old_body_has_a_bound(parse, body, most):
+    parse(body.ljust(most))
+    with pytest.raises(MalformedInput) as caught:
+        parse(body.ljust(most + 1))
+    assert caught.value.code == "too_large"
+
+
+@EACH_OLD
+def test_an_old_body_has_no_more_fields_than_are_compared(parse, body, most):
+    for where in (b'{"apiVersion"', b'{"spec"', b'{"algorithm"'):
+        if where in body:
+            with pytest.raises(MalformedInput, match="unknown field"):
+                parse(body.replace(where, b'{"later":1,' + where[1:], 1))
+
+
+@EACH_OLD
+def test_an_old_body_names_nothing_twice(parse, body, most):
+    with pytest.raises(MalformedInput) as caught:
+        parse(body[:-1] + b"," + body[1:])
+    assert caught.value.code == "repeated_name"

@@ -181,6 +181,12 @@ def test_names_no_more_unknown_fields_than_anyone_reads():
     assert len(unknown_bundle_fields(json.dumps(document).encode())) == MAX_UNKNOWN_FIELDS
 
 
+def test_cuts_the_path_of_an_unknown_field_at_200_characters():
+    document = json.dumps({"x" * 300: 1}).encode()
+    (name,) = unknown_fields(Small, document, what="it", max_bytes=1000)
+    assert name == "x" * (200 - len("it."))
+
+
 class Small(Message, frozen=True):
     big_count: Int = 0
     inner: "tuple[Inner, ...] | None" = ()

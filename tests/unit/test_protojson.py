@@ -40,6 +40,7 @@ def test_prints_standard_padded_base64():
     [
         ("0", 0),
         ("-5", -5),
+        ("5".zfill(19), 5),
         (7, 7),
         (str(2**63 - 1), 2**63 - 1),
         (-(2**63), -(2**63)),
@@ -61,6 +62,7 @@ def test_reads_integers_as_strings_or_numbers(value, number):
         "1e3",
         " 5",
         "0x5",
+        "5".zfill(20),
         "\u0665",
         "9" * 5000,
         2**63,

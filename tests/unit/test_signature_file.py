@@ -265,6 +265,15 @@ def test_refuses_a_detached_signature_that_is_none():
         parse_detached_signature(b"")
 
 
+@pytest.mark.parametrize("size", [64, 256, 384, 512])
+def test_a_signature_that_is_no_der_has_the_size_of_ed25519_or_rsa(size):
+    assert parse_detached_signature(bytes(size)).signature == bytes(size)
+    for other in (size - 1, size + 1):
+        with pytest.raises(MalformedInput) as caught:
+            parse_detached_signature(bytes(other))
+        assert caught.value.code == "not_a_signature"
+
+
 def test_a_detached_signature_has_up_to_16_kib():
     text = w.b64(LONE.signature).encode()
     assert parse_detached_signature(text.ljust(_MAX_SIGNATURE_BYTES)).signature == LONE.signature

@@ -149,6 +149,12 @@ def test_a_selector_without_name_selects_nothing():
         assert parse_signing_config(json.dumps(found).encode()).tsa_config == UNDEFINED
 
 
+def test_a_service_without_version_has_version_0():
+    found = document()
+    del found["caUrls"][0]["majorApiVersion"]
+    assert parse_signing_config(json.dumps(found).encode()).ca_urls[0].major_api_version == 0
+
+
 def test_exact_means_exactly():
     services = (service("a"), service("b"), service("c"))
     assert names(select(services, {1}, Selector("EXACT", 2), w.NOW)) == ["a", "b"]

@@ -195,6 +195,21 @@ def test_two_timestamps_of_one_authority_count_once(world):
     no_time(world, replace(bundle, timestamps=(*bundle.timestamps, second)), timestamps=2)
 
 
+def test_two_authorities_below_one_root_are_two(world):
+    bundle = world.bundle()
+    other = w.World()
+    leaf = w.authority_certificate(
+        "tsa 2", "tsa root", key="p256-tsa", issuing_key="p256-tsaroot", ca=False,
+        usage=w.key_usage(digital_signature=True), extensions=[(w.TIME_STAMPING, True)],
+    )  # fmt: skip
+    other.tsa_chain = (leaf, world.tsa_chain[1])
+    (first,) = world.root.timestamp_authorities
+    second = replace(first, certificates=other.tsa_chain)
+    both = replace(bundle, timestamps=(*bundle.timestamps, other.timestamp(bundle.signature)))
+    root = replace(world.root, timestamp_authorities=(first, second))
+    assert len(verify(world, both, root, timestamps=2).times) == 2
+
+
 def test_the_same_timestamp_twice_is_one(world):
     bundle = world.bundle()
     twice = replace(bundle, timestamps=bundle.timestamps * 2)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.support import world as w
@@ -30,6 +30,7 @@ from hallmark.errors import (
     InvalidSignature,
     MalformedInput,
 )
+from hallmark.verify.times import established_times
 
 # 5. Log entries
 
@@ -217,6 +218,17 @@ def test_refuses_a_false_promise_even_beside_a_timestamp(world):
 @pytest.mark.parametrize("seconds", [0, 253_402_300_800, 2**62])
 def test_refuses_a_promise_without_a_sane_time(world, seconds):
     refused_promise(world, with_entry(world.v1_bundle(), integrated_time=seconds))
+
+
+@pytest.mark.parametrize("seconds", [1, 253_402_300_799])
+def test_a_promise_may_state_any_second_until_the_year_9999(world, seconds):
+    logs = tuple(
+        replace(log, valid_for=Validity(datetime.min.replace(tzinfo=UTC))) for log in world.root.tlogs
+    )
+    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    entry = w.v1_entry(entry_of(world.v1_bundle()).canonicalized_body, time=time)
+    (found,) = established_times(world.v1_bundle(tlog_entries=(entry,)), replace(world.root, tlogs=logs))
+    assert found.time == time
 
 
 def test_refuses_a_promise_from_before_the_log(world):
