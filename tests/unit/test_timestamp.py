@@ -45,7 +45,9 @@ from hallmark.errors import MalformedInput
 @pytest.mark.parametrize("nonce", [None, 0, 1, 2**64 + 5, 2**160])
 @pytest.mark.parametrize("cert_req", [False, True])
 def test_reads_the_requests_it_builds(nonce, cert_req):
-    request = parse_request(build_request(DIGEST, nonce=nonce, cert_req=cert_req))
+    der = build_request(DIGEST, nonce=nonce, cert_req=cert_req)
+    assert der[2:5] == b"\x02\x01\x01"  # version 1: other authorities check it
+    request = parse_request(der)
     assert (request.digest, request.hash_algorithm) == (DIGEST, SHA2_256)
     assert (request.nonce, request.cert_req) == (nonce, cert_req)
     assert request.policy is None

@@ -8,6 +8,7 @@ from tests.support import world as w
 
 from hallmark.core.note import MAX_NOTE_BYTES
 from hallmark.core.transparency_log_entry import (
+    MAX_ENTRY_JSON_BYTES,
     MAX_PROOF_HASHES,
     InclusionProof,
     TransparencyLogEntry,
@@ -88,3 +89,10 @@ def test_a_proof_has_bounds(field, most, beyond):
     assert InclusionProof(**{**PROOF, field: most})
     with pytest.raises(MalformedInput):
         InclusionProof(**{**PROOF, field: beyond})
+
+
+def test_the_json_of_an_entry_has_up_to_10_mib():
+    assert parse_transparency_log_entry(ENTRY.to_json().ljust(MAX_ENTRY_JSON_BYTES)) == ENTRY
+    with pytest.raises(MalformedInput) as caught:
+        parse_transparency_log_entry(ENTRY.to_json().ljust(MAX_ENTRY_JSON_BYTES + 1))
+    assert caught.value.code == "too_large"
