@@ -152,3 +152,12 @@ def test_a_false_cosignature_of_a_known_witness_is_refused():
     note = note_by("a")
     with pytest.raises(InvalidSignature):
         parsed.verify_witnessed(Note(note.text, (*note.signatures, false)))
+
+
+@pytest.mark.parametrize(
+    ("heard", "silent"), [("", "abc"), ("a", "bc"), ("x", "abc"), ("ab", ""), ("abc", "")]
+)
+def test_names_the_silent_witnesses_where_they_make_a_quorum(heard, silent):
+    """What only they have signed nobody would know of."""
+    parsed = parse_witness_policy(policy("group g 2 a b c", "quorum g"))
+    assert "".join(parsed.holds_without(set(heard))) == silent
