@@ -35,8 +35,7 @@ class Algorithm(msgspec.Struct, frozen=True):
     """One row of the registry.
 
     `key_type` is `ecdsa`, `rsa` or `ed25519`; `parameter` the curve's name or the modulus size in bits;
-    `hash` is what the signer applies first (None: the scheme signs the message itself); `prehash` says
-    that the signature can be checked from the digest alone.
+    `hash` is what the signer applies first (None: the scheme signs the message itself).
     """
 
     key_details: str
@@ -45,26 +44,24 @@ class Algorithm(msgspec.Struct, frozen=True):
     key_type: str
     parameter: str
     hash: HashAlgorithm | None
-    prehash: bool
+
+    @property
+    def prehash(self) -> bool:
+        """Say whether a signature can be checked from the digest alone."""
+        return self.hash is not None
 
 
 _ROWS: Final = (
-    Algorithm("PKIX_ECDSA_P256_SHA_256", 5, "ecdsa-sha2-256-nistp256", "ecdsa", "secp256r1", SHA2_256, True),
-    Algorithm("PKIX_ECDSA_P384_SHA_384", 12, "ecdsa-sha2-384-nistp384", "ecdsa", "secp384r1", SHA2_384, True),
-    Algorithm("PKIX_ECDSA_P521_SHA_512", 13, "ecdsa-sha2-512-nistp521", "ecdsa", "secp521r1", SHA2_512, True),
-    Algorithm("PKIX_ECDSA_P384_SHA_256", 19, "ecdsa-sha2-256-nistp384", "ecdsa", "secp384r1", SHA2_256, True),
-    Algorithm("PKIX_ECDSA_P521_SHA_256", 20, "ecdsa-sha2-256-nistp521", "ecdsa", "secp521r1", SHA2_256, True),
-    Algorithm(
-        "PKIX_RSA_PKCS1V15_2048_SHA256", 9, "rsa-sign-pkcs1-2048-sha256", "rsa", "2048", SHA2_256, True
-    ),
-    Algorithm(
-        "PKIX_RSA_PKCS1V15_3072_SHA256", 10, "rsa-sign-pkcs1-3072-sha256", "rsa", "3072", SHA2_256, True
-    ),
-    Algorithm(
-        "PKIX_RSA_PKCS1V15_4096_SHA256", 11, "rsa-sign-pkcs1-4096-sha256", "rsa", "4096", SHA2_256, True
-    ),
-    Algorithm("PKIX_ED25519", 7, "ed25519", "ed25519", "ed25519", None, False),
-    Algorithm("PKIX_ED25519_PH", 8, "ed25519-ph", "ed25519", "ed25519", SHA2_512, True),
+    Algorithm("PKIX_ECDSA_P256_SHA_256", 5, "ecdsa-sha2-256-nistp256", "ecdsa", "secp256r1", SHA2_256),
+    Algorithm("PKIX_ECDSA_P384_SHA_384", 12, "ecdsa-sha2-384-nistp384", "ecdsa", "secp384r1", SHA2_384),
+    Algorithm("PKIX_ECDSA_P521_SHA_512", 13, "ecdsa-sha2-512-nistp521", "ecdsa", "secp521r1", SHA2_512),
+    Algorithm("PKIX_ECDSA_P384_SHA_256", 19, "ecdsa-sha2-256-nistp384", "ecdsa", "secp384r1", SHA2_256),
+    Algorithm("PKIX_ECDSA_P521_SHA_256", 20, "ecdsa-sha2-256-nistp521", "ecdsa", "secp521r1", SHA2_256),
+    Algorithm("PKIX_RSA_PKCS1V15_2048_SHA256", 9, "rsa-sign-pkcs1-2048-sha256", "rsa", "2048", SHA2_256),
+    Algorithm("PKIX_RSA_PKCS1V15_3072_SHA256", 10, "rsa-sign-pkcs1-3072-sha256", "rsa", "3072", SHA2_256),
+    Algorithm("PKIX_RSA_PKCS1V15_4096_SHA256", 11, "rsa-sign-pkcs1-4096-sha256", "rsa", "4096", SHA2_256),
+    Algorithm("PKIX_ED25519", 7, "ed25519", "ed25519", "ed25519", None),
+    Algorithm("PKIX_ED25519_PH", 8, "ed25519-ph", "ed25519", "ed25519", SHA2_512),
 )
 
 LEGACY_RSA: Final = {1: "PKCS1_RSA_PKCS1V5", 3: "PKIX_RSA_PKCS1V5"}

@@ -1,0 +1,24 @@
+"""The registry of algorithms, beside the enum that speaks of them on the wire."""
+
+import hashlib
+
+from hallmark.core.algorithms import ALGORITHMS, ALGORITHMS_BY_NUMBER, DEFAULT_ALGORITHMS, HASHES
+from hallmark.tlog.grpc.sigstore_common_pb2 import PublicKeyDetails
+
+
+def test_every_algorithm_has_its_number_on_the_wire():
+    unspecified = {"PUBLIC_KEY_DETAILS_UNSPECIFIED": 0}
+    assert {name: row.number for name, row in ALGORITHMS.items()} | unspecified == dict(
+        PublicKeyDetails.items()
+    )
+    assert len(ALGORITHMS_BY_NUMBER) == len(ALGORITHMS)
+
+
+def test_a_digest_has_the_size_that_its_hash_names():
+    for item in HASHES.values():
+        assert item.size == len(item.digest(b"")) == hashlib.new(item.name).digest_size
+
+
+def test_what_is_signed_by_its_digest_has_a_hash():
+    assert {row.name for row in ALGORITHMS.values() if not row.prehash} == {"ed25519"}
+    assert DEFAULT_ALGORITHMS["ed25519", "ed25519"].name == "ed25519"
