@@ -5,6 +5,7 @@ import json
 import pytest
 
 from hallmark.core.dsse import (
+    MAX_ENVELOPE_BYTES,
     MAX_ENVELOPE_SIGNATURES,
     Envelope,
     EnvelopeSignature,
@@ -91,3 +92,11 @@ def test_a_null_is_as_good_as_nothing():
     found = parse(signatures=[{"sig": "AAAA", "keyid": None}])
     assert found.signatures == (EnvelopeSignature(b"\0\0\0"),)
     assert json.loads(found.to_json())["signatures"] == [{"sig": "AAAA"}]
+
+
+def test_an_envelope_has_up_to_128_mib():
+    document = json.dumps(DOCUMENT).encode()
+    assert parse_envelope(document.ljust(MAX_ENVELOPE_BYTES)) == parse()
+    with pytest.raises(MalformedInput) as caught:
+        parse_envelope(document.ljust(MAX_ENVELOPE_BYTES + 1))
+    assert caught.value.code == "too_large"

@@ -6,7 +6,13 @@ import tracemalloc
 import pytest
 from tests.support import world as w
 
-from hallmark.core.statement import MAX_DECODED_VALUES, STATEMENT_V01, STATEMENT_V1, parse_statement
+from hallmark.core.statement import (
+    MAX_DECODED_VALUES,
+    MAX_STATEMENT_BYTES,
+    STATEMENT_V01,
+    STATEMENT_V1,
+    parse_statement,
+)
 from hallmark.errors import MalformedInput
 
 
@@ -96,6 +102,13 @@ def test_a_large_predicate_takes_little_memory():
 def test_a_large_predicate_must_be_json():
     with pytest.raises(MalformedInput):
         parse_statement(with_predicate(b"[" + b"1," * (MAX_DECODED_VALUES + 1) + b"]"))
+
+
+def test_a_statement_has_up_to_128_mib():
+    assert parse_statement(document().ljust(MAX_STATEMENT_BYTES))
+    with pytest.raises(MalformedInput) as caught:
+        parse_statement(document().ljust(MAX_STATEMENT_BYTES + 1))
+    assert caught.value.code == "too_large"
 
 
 def with_predicate(predicate: bytes) -> bytes:

@@ -32,6 +32,7 @@ from hallmark.core.cms import CONTENT_TYPE, MESSAGE_DIGEST, AlgorithmIdentifier,
 from hallmark.core.timestamp import (
     Accuracy,
     Extension,
+    TimeStampResp,
     build_request,
     parse_request,
     parse_timestamp,
@@ -428,3 +429,20 @@ def test_refuses_other_content_than_a_timestamp(authority):
         data.encap_content_info.e_content_type = ObjectIdentifier("1.2.840.113549.1.7.1")
 
     refused(authority.forge(rename), authority.chain, "malformed_timestamp", MalformedInput)
+
+
+def with_all_parts(response: TimeStampResp) -> None:
+    data = response.time_stamp_token.content
+    (signer,) = data.signer_infos.as_list()
+    extra = Attribute(type=ObjectIdentifier("1.2.840.113549.1.9.16.2.14"), values=asn1.SetOf([tlv(b"x")]))
+    signer.unsigned_attrs = [tlv(extra)]
+    data.signer_infos = asn1.SetOf([signer])
+    data.crls = [tlv(7)]
+
+
+def test_reads_a_token_with_revocation_lists_and_unsigned_attributes():
+    """Nothing is taken from them; another reader says that they stand where CMS has them."""
+    authority = Authority()
+    response = authority.forge(with_all_parts)
+    assert rfc3161_client.decode_timestamp_response(response).tst_info
+    assert verify_timestamp(response, MESSAGE, authority.chain).time == NOW.replace(microsecond=0)
