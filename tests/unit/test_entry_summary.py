@@ -1,11 +1,22 @@
 """Columns of a log's entries: what they say, and that nonsense says nothing."""
 
+import hashlib
+
 import pytest
 from tests.support import world as w
 
 from hallmark.core.algorithms import ALGORITHMS
 from hallmark.core.entries.dsse import DsseV002, VerifiedBy
-from hallmark.core.entries.summary import EntrySummary, SignerSummary, summarise_body, summarise_certificate
+from hallmark.core.entries.summary import (
+    EntrySummary,
+    SignerSummary,
+    summarise_body,
+    summarise_certificate,
+    summarise_tile_entry,
+)
+from hallmark.core.x509.certificate import load_certificate
+from hallmark.core.x509.sct import PrecertEntry, X509Entry
+from hallmark.core.x509.tile_entry import TileEntry
 
 
 @pytest.mark.parametrize("body", [b"", b"opaque", b"[]", b"{}", b'{"kind":1,"apiVersion":2}', b"\xff"])
@@ -31,6 +42,20 @@ def test_of_an_envelope_the_payload_and_the_first_signer_are_told():
     assert (found.kind, found.digest, found.verifier) == ("dsse", "00" * 32, "certificate")
     assert (found.key_details, found.signer.identity) == (algorithm.key_details, w.EMAIL)
     assert summarise_body(DsseV002(bytes(32), signatures[1:]).to_bytes()).signer == SignerSummary()
+
+
+def test_a_precertificate_and_its_certificate_have_the_same_signed_part():
+    world = w.World()
+    final, submitted = world.certificate(), world.certificate(scts=())
+    tbs = load_certificate(final).tbs_precertificate_bytes
+    entries = (PrecertEntry(bytes(32), tbs), submitted), (X509Entry(final), final)
+    summaries = [
+        summarise_tile_entry(TileEntry(timestamp=0, entry=entry, index=0, certificate=der, issuers=()))
+        for entry, der in entries
+    ]
+    assert [item.kind for item in summaries] == ["precertificate", "certificate"]
+    assert {item.signer.tbs_sha256 for item in summaries} == {hashlib.sha256(tbs).hexdigest()}
+    assert {item.signer.identity for item in summaries} == {w.EMAIL}
 
 
 def test_of_a_damaged_entry_only_the_kind_is_told():

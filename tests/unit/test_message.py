@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Literal
 
 import msgspec
 import pytest
@@ -196,14 +197,16 @@ class Inner(Message, frozen=True):
     text: str | None = ""
 
 
-class WithMaps(Message, frozen=True):
+class Others(Message, frozen=True):
+    mode: Literal["fast", "slow"] = "slow"
     annotations: tuple[dict[str, str], ...] = ()
     labels: dict[str, str] | None = None
 
 
-def test_a_message_may_have_maps():
-    found = decode_message(WithMaps, b'{"annotations":[{"a":"b"}],"labels":{}}', what="x", max_bytes=100)
-    assert found == WithMaps(annotations=({"a": "b"},), labels={})
+def test_a_message_may_have_fields_of_other_types():
+    text = b'{"mode":"fast","annotations":[{"a":"b"}],"labels":{}}'
+    found = decode_message(Others, text, what="x", max_bytes=100)
+    assert found == Others(mode="fast", annotations=({"a": "b"},), labels={})
 
 
 def read(text: bytes) -> Small:
