@@ -10,7 +10,7 @@ from tests.support.foreign import cosign_bundle
 from tests.support.verifying import ALICE, replace
 
 from hallmark.core.bundle import BUNDLE_V01, BUNDLE_V02, MAX_BUNDLE_BYTES, MAX_CERTIFICATE_BYTES, Bundle
-from hallmark.core.foreign_signatures import _MAX_SIGNATURE_BYTES, parse_detached_signature
+from hallmark.core.foreign_signatures import parse_detached_signature
 from hallmark.core.signature_file import MAX_BUNDLES, parse_signature_file
 from hallmark.errors import InvalidTimestamp, MalformedInput
 from hallmark.verify.verifier import Artifact, Thresholds, Verifier
@@ -276,9 +276,9 @@ def test_a_signature_that_is_no_der_has_the_size_of_ed25519_or_rsa(size):
 
 def test_a_detached_signature_has_up_to_16_kib():
     text = w.b64(LONE.signature).encode()
-    assert parse_detached_signature(text.ljust(_MAX_SIGNATURE_BYTES)).signature == LONE.signature
+    assert parse_detached_signature(text.ljust(16_384)).signature == LONE.signature
     with pytest.raises(MalformedInput) as caught:
-        parse_detached_signature(text.ljust(_MAX_SIGNATURE_BYTES + 1))
+        parse_detached_signature(text.ljust(16_385))
     assert caught.value.code == "too_large"
 
 

@@ -7,7 +7,6 @@ import pytest
 from tests.support import world as w
 
 from hallmark.core.signing_config import (
-    _MAX_URL,
     ALL,
     ANY,
     MAX_CLIENT_TRUST_CONFIG_BYTES,
@@ -181,7 +180,7 @@ def test_refuses_to_select_nothing(services, selector):
 def test_a_signing_config_has_bounds(more):
     found = json.loads(CONFIG.to_json())
     (ca,) = found["caUrls"]
-    for services in ([ca] * (MAX_INSTANCES + more), [{**ca, "url": "http://x/".ljust(_MAX_URL + more, "x")}]):
+    for services in ([ca] * (MAX_INSTANCES + more), [{**ca, "url": "http://x/".ljust(2048 + more, "x")}]):
         data = json.dumps({**found, "caUrls": services}).encode()
         if more:
             with pytest.raises(MalformedInput):
