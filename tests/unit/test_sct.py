@@ -2,7 +2,7 @@
 
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import padding
 from tests.support import world as w
 
 from hallmark.core.encoding.tls import Reader, uint, vector
@@ -147,7 +147,7 @@ def test_refuses_a_log_key_of_a_kind_that_ct_does_not_know():
 
 @pytest.mark.parametrize(("named", "good"), [(1, True), (3, False), (2, False)])
 def test_an_sct_names_the_algorithm_of_an_rsa_log(named, good):
-    key = rsa.generate_private_key(65537, 2048)
+    key = w.private_key("rsa-2048")
     entry = X509Entry(b"cert")
     signature = key.sign(merkle_tree_leaf(1, entry, b""), padding.PKCS1v15(), hashes.SHA256())
     log_key = wrap_public_key(key.public_key())
