@@ -55,6 +55,7 @@ def test_construction_checks_what_parsing_checks():
     for change in (
         {"log_id": b""},
         {"log_index": -1},
+        {"integrated_time": -1},
         {"canonicalized_body": b""},
         {"version": ""},
         {"kind": ""},
@@ -65,10 +66,27 @@ def test_construction_checks_what_parsing_checks():
 
 def test_an_index_that_is_not_there_is_zero():
     found = json.loads(ENTRY.to_json())
-    del found["logIndex"], found["inclusionProof"]["logIndex"], found["inclusionProof"]["treeSize"]
+    del found["logIndex"], found["integratedTime"]
+    del found["inclusionProof"]["logIndex"], found["inclusionProof"]["treeSize"]
     entry = parse_transparency_log_entry(json.dumps(found).encode())
     proof = entry.inclusion_proof
-    assert (entry.log_index, proof.log_index, proof.tree_size) == (0, 0, 0)
+    assert (entry.log_index, entry.integrated_time, proof.log_index, proof.tree_size) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(("field", "reason"), [("logId", "32 bytes"), ("kindVersion", "no kind")])
+def test_an_entry_without_log_or_kind_is_refused(field, reason):
+    found = json.loads(ENTRY.to_json())
+    del found[field]
+    with pytest.raises(MalformedInput, match=reason):
+        parse_transparency_log_entry(json.dumps(found).encode())
+
+
+def test_a_proof_need_not_have_a_checkpoint_nor_an_entry_with_a_promise_a_proof():
+    found = json.loads(w.World().v1_bundle().tlog_entries[0].to_json())
+    del found["inclusionProof"]["checkpoint"]
+    assert parse_transparency_log_entry(json.dumps(found).encode()).inclusion_proof.checkpoint == b""
+    del found["inclusionProof"]
+    assert parse_transparency_log_entry(json.dumps(found).encode()).inclusion_proof is None
 
 
 PROOF = msgspec.structs.asdict(ENTRY.inclusion_proof)
