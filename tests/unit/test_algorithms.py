@@ -2,7 +2,14 @@
 
 import hashlib
 
-from hallmark.core.algorithms import ALGORITHMS, ALGORITHMS_BY_NUMBER, DEFAULT_ALGORITHMS, HASHES
+from hallmark.core.algorithms import (
+    ALGORITHMS,
+    ALGORITHMS_BY_NUMBER,
+    DEFAULT_ALGORITHMS,
+    HASH_NUMBERS,
+    HASHES,
+    LEGACY_RSA,
+)
 from hallmark.tlog.grpc.sigstore_common_pb2 import PublicKeyDetails
 
 
@@ -12,6 +19,12 @@ def test_every_algorithm_has_its_number_on_the_wire():
         PublicKeyDetails.items()
     )
     assert len(ALGORITHMS_BY_NUMBER) == len(ALGORITHMS)
+
+
+def test_hashes_and_old_rsa_keys_have_their_numbers_on_the_wire():
+    """`HashAlgorithm` and `PublicKeyDetails` of protobuf-specs, whose old names our own enum leaves out."""
+    assert HASH_NUMBERS == {1: "SHA2_256", 2: "SHA2_384", 3: "SHA2_512"}
+    assert LEGACY_RSA == {1: "PKCS1_RSA_PKCS1V5", 3: "PKIX_RSA_PKCS1V5"}
 
 
 def test_a_digest_has_the_size_that_its_hash_names():
