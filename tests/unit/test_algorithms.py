@@ -2,6 +2,8 @@
 
 import hashlib
 
+import pytest
+
 from hallmark.core.algorithms import (
     ALGORITHMS,
     ALGORITHMS_BY_NUMBER,
@@ -9,16 +11,23 @@ from hallmark.core.algorithms import (
     HASH_NUMBERS,
     HASHES,
     LEGACY_RSA,
+    parse_key_details,
 )
+from hallmark.errors import MalformedInput
 from hallmark.tlog.grpc.sigstore_common_pb2 import PublicKeyDetails
 
 
 def test_every_algorithm_has_its_number_on_the_wire():
-    unspecified = {"PUBLIC_KEY_DETAILS_UNSPECIFIED": 0}
-    assert {name: row.number for name, row in ALGORITHMS.items()} | unspecified == dict(
-        PublicKeyDetails.items()
-    )
+    numbers = dict(PublicKeyDetails.items())
+    assert numbers.pop("PUBLIC_KEY_DETAILS_UNSPECIFIED") == 0
+    assert {name: parse_key_details(name).number for name in ALGORITHMS} == numbers
     assert len(ALGORITHMS_BY_NUMBER) == len(ALGORITHMS)
+
+
+def test_refuses_an_algorithm_that_is_not_in_the_registry():
+    with pytest.raises(MalformedInput) as caught:
+        parse_key_details("PKIX_ML_DSA_65")
+    assert caught.value.code == "unknown_algorithm"
 
 
 def test_hashes_and_old_rsa_keys_have_their_numbers_on_the_wire():
