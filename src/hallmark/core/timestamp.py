@@ -180,7 +180,7 @@ class TimestampRequest(msgspec.Struct, frozen=True, kw_only=True):
     hash_algorithm: HashAlgorithm
     digest: bytes
     nonce: int | None = None
-    cert_req: bool = False
+    cert_req: bool
     policy: str | None = None
     has_extensions: bool = False
 
