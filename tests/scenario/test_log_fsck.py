@@ -1,5 +1,6 @@
 """fsck finds every kind of damage, and says where it is."""
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -27,20 +28,10 @@ class Damaged:
     Its dedup index has a run of the first 530 keys; the others are recent.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, log: SmallLog) -> None:
         self.folder = folder
         self.database = folder / "log.db"
-        store = SqliteHeadStore(self.database, new=True)
-        self.log = SmallLog(store, FileObjectStore(folder / "public")).create()
-        for start, end in ((0, 530), (530, PUBLISHED)):
-            self.log.append(*(b"leaf %d" % index for index in range(start, end)))
-            self.log.publisher.publish()
-            store.compact()
-        self.log.now += 1000
-        for start, end in ((PUBLISHED, 610), (610, ALL)):
-            self.log.append(*(b"leaf %d" % index for index in range(start, end)))
-        store.compact()
-        store.close()
+        self.log = log
 
     def path(self, name: str) -> Path:
         return self.folder / "public" / name
@@ -84,12 +75,36 @@ class Damaged:
         )
 
 
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("log")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(key_index, "RUN_KEYS", 530)
+        log = write(folder)
+    assert [path.name for path in (folder / "log.dedup").iterdir()] == [RUN]
+    return Damaged(folder, log)
+
+
+def write(folder: Path) -> SmallLog:
+    store = SqliteHeadStore(folder / "log.db", new=True)
+    log = SmallLog(store, FileObjectStore(folder / "public")).create()
+    for start, end in ((0, 530), (530, PUBLISHED)):
+        log.append(*(b"leaf %d" % index for index in range(start, end)))
+        log.publisher.publish()
+        store.compact()
+    log.now += 1000
+    for start, end in ((PUBLISHED, 610), (610, ALL)):
+        log.append(*(b"leaf %d" % index for index in range(start, end)))
+    store.compact()
+    store.close()
+    return log
+
+
 @pytest.fixture
-def log(tmp_path, monkeypatch):
+def log(sound, tmp_path, monkeypatch):
     monkeypatch.setattr(key_index, "RUN_KEYS", 530)
-    damaged = Damaged(tmp_path)
-    assert [path.name for path in (tmp_path / "log.dedup").iterdir()] == [RUN]
-    return damaged
+    shutil.copytree(sound.folder, tmp_path, dirs_exist_ok=True)
+    return Damaged(tmp_path, sound.log)
 
 
 def found(report: Report) -> set[tuple[str, str]]:
