@@ -15,6 +15,7 @@ from tests.support.asgi_call import call
 from tests.support.small_ca import NOW, ORIGIN, SmallCa, certificates_of, der, key_request, rsa_key, spki
 
 from hallmark.adapters.keys.file import SoftwareKey
+from hallmark.adapters.storage.issuers import ObjectIssuerStore
 from hallmark.core.tiles import TileId
 from hallmark.core.x509.oids import PRECERTIFICATE_POISON
 from hallmark.core.x509.sct import (
@@ -31,8 +32,10 @@ from hallmark.core.x509.tbs import POISON_VALUE, remove_poison
 from hallmark.ctlog.acceptance import AcceptedRoots
 from hallmark.ctlog.config import CtLogConfig
 from hallmark.ctlog.http import routes as ctlog_routes
-from hallmark.ctlog.service import CtLog
+from hallmark.ctlog.service import MAX_CERTIFICATE_BYTES, CtLog
 from hallmark.errors import ConfigurationError, Overloaded
+from hallmark.wiring.entry_rules import certificate_rules
+from hallmark.wiring.logs import STATIC_CT
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 PRE, FINAL = "/ctlog/ct/v1/add-pre-chain", "/ctlog/ct/v1/add-chain"
@@ -54,6 +57,7 @@ def leaf(small: SmallCa, *, poison: bool = True, **changes) -> bytes:
         "purposes": CODE_SIGNING,
         "serial": 77,
         "ca": None,
+        "padding": 0,
         "poison_value": POISON_VALUE,
         "critical": True,
         **changes,
@@ -72,10 +76,23 @@ def leaf(small: SmallCa, *, poison: bool = True, **changes) -> bytes:
         builder = builder.add_extension(x509.ExtendedKeyUsage(settings["purposes"]), critical=False)
     if settings["ca"] is not None:
         builder = builder.add_extension(x509.BasicConstraints(settings["ca"], None), critical=True)
+    if settings["padding"]:
+        padding = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), bytes(settings["padding"]))
+        builder = builder.add_extension(padding, critical=False)
     if poison:
         value = x509.UnrecognizedExtension(PRECERTIFICATE_POISON, settings["poison_value"])
         builder = builder.add_extension(value, critical=settings["critical"])
     return der(builder.sign(settings["signer"], hashes.SHA256()))
+
+
+def service(small: SmallCa, **changes) -> CtLog:
+    parts = {
+        "log": small.sequencer,
+        "key": SoftwareKey(small.log_key),
+        "roots": [small.chain[-1]],
+        "issuers": small.ctlog._issuers,
+    }
+    return CtLog(**{**parts, **changes})
 
 
 def submit(small: SmallCa, path: str, *chain: bytes):
@@ -163,7 +180,9 @@ def test_serves_the_issuers_that_entries_name(small):
         answer = small.request("GET", f"/ctlog/issuer/{hashlib.sha256(certificate).hexdigest()}")
         assert (answer.status, answer.headers["content-type"]) == (200, "application/pkix-cert")
         assert answer.body == certificate
-    for name in ("0" * 64, "A" * 64, "x", "..%2f"):
+    true = hashlib.sha256(small.chain[0]).hexdigest()
+    assert true != true.upper()
+    for name in ("0" * 64, true.upper(), "z" * 64, true[:62], true[:63], "x", "..%2f"):
         assert small.request("GET", f"/ctlog/issuer/{name}").status == 404
 
 
@@ -238,6 +257,10 @@ def test_refuses_what_is_not_for_this_log(small, changes, text):
     refused(submit(small, PRE, leaf(small, **changes), *small.chain), 400, text)
 
 
+def test_takes_a_certificate_that_says_that_it_is_no_authority_s(small):
+    read_sct(submit(small, PRE, leaf(small, ca=False), *small.chain))
+
+
 def test_refuses_a_precertificate_as_a_certificate(small):
     refused(submit(small, FINAL, leaf(small), *small.chain), 400, "precertificate")
 
@@ -282,8 +305,16 @@ def test_refuses_a_certificate_that_breaks_its_parser_late(small, path, change):
 
 def test_refuses_too_long_a_chain_and_too_large_a_body(small):
     refused(submit(small, PRE, leaf(small), *[small.chain[0]] * 10), 400, "1 to 10")
-    refused(submit(small, PRE, b"x" * 40_000), 400, "too large")
+    refused(submit(small, PRE, b"x" * (MAX_CERTIFICATE_BYTES // 2)), 400, "malformed")
+    refused(submit(small, PRE, b"x" * (MAX_CERTIFICATE_BYTES // 2 + 1)), 400, "too large")
     refused(small.request("POST", PRE, b" " * (512 * 1024 + 1)), 413, "524288")
+
+
+def test_takes_a_chain_of_as_many_certificates_as_it_may_have(small):
+    """The root may stand in the chain or not: the path that is checked is the same."""
+    small.parts["/ctlog"] = ctlog_routes(service(small, config=CtLogConfig(max_chain=2)))
+    read_sct(submit(small, PRE, leaf(small), small.chain[0]))
+    refused(submit(small, PRE, leaf(small), *small.chain), 400, "1 to 2")
 
 
 def test_certificates_are_counted_before_they_are_decoded(small):
@@ -293,14 +324,8 @@ def test_certificates_are_counted_before_they_are_decoded(small):
 
 
 def test_unfinished_submissions_are_bounded_together(small):
-    service = CtLog(
-        log=small.sequencer,
-        key=SoftwareKey(small.log_key),
-        roots=[small.chain[-1]],
-        issuers=small.ctlog._issuers,
-        config=CtLogConfig(max_body_bytes_in_flight=1000),
-    )
-    answer = call(ctlog_routes(service), "POST", "/ct/v1/add-chain", b" " * 2000, chunk=500)
+    bounded = service(small, config=CtLogConfig(max_body_bytes_in_flight=1000))
+    answer = call(ctlog_routes(bounded), "POST", "/ct/v1/add-chain", b" " * 2000, chunk=500)
     assert answer.status == 503
 
 
@@ -308,6 +333,51 @@ def test_refuses_another_method(small):
     answer = small.request("GET", PRE)
     refused(answer, 405, "POST")
     assert answer.headers["allow"] == "POST"
+
+
+class _Noting:
+    """A log that notes what it is asked to append, and has it appended."""
+
+    def __init__(self, log) -> None:
+        self.log, self.keys, self.sizes = log, [], []
+
+    def append(self, dedup_key, finalize, *, size=0):
+        self.keys.append(dedup_key)
+        self.sizes.append(size)
+        return self.log.append(dedup_key, finalize, size=size)
+
+
+@pytest.mark.parametrize(("path", "poison"), [(PRE, True), (FINAL, False)])
+def test_an_entry_is_known_again_by_the_key_that_is_computed_from_its_record(small, path, poison):
+    noting = _Noting(small.sequencer)
+    small.parts["/ctlog"] = ctlog_routes(service(small, log=noting))
+    read_sct(submit(small, path, leaf(small, poison=poison), *small.chain))
+    (record,) = STATIC_CT.split(small.reader.tile(TileId(None, 0, 1)))
+    assert noting.keys == [certificate_rules(small.objects).dedup_key(record)]
+
+
+def test_the_largest_certificate_makes_an_entry_within_its_bounds(small):
+    """What it is said to hold while it waits is no less than its record, and no more than an entry has."""
+    noting = _Noting(small.sequencer)
+    small.parts["/ctlog"] = ctlog_routes(service(small, log=noting))
+    around = len(leaf(small, padding=10_000)) - 10_000 + 16  # signatures have more bytes or fewer
+    spare = MAX_CERTIFICATE_BYTES // 2 - around
+    read_sct(submit(small, PRE, leaf(small, padding=spare), *small.chain))
+    (size,) = noting.sizes
+    assert len(small.reader.tile(TileId(None, 0, 1))) <= size < 65_536
+
+
+def test_an_issuer_is_stored_once_and_not_with_every_entry(small):
+    class Counting(ObjectIssuerStore):
+        def put_issuer(self, fingerprint, certificate):
+            stored.append(certificate)
+            super().put_issuer(fingerprint, certificate)
+
+    stored = []
+    small.parts["/ctlog"] = ctlog_routes(service(small, issuers=Counting(small.objects)))
+    for serial in (1, 2):
+        read_sct(submit(small, PRE, leaf(small, serial=serial), *small.chain))
+    assert stored == list(small.chain)
 
 
 class _FullLog:
@@ -322,10 +392,7 @@ class _BrokenLog:
 
 def test_a_full_or_broken_log_says_so_and_no_more(small):
     for log, status in ((_FullLog(), 503), (_BrokenLog(), 500)):
-        service = CtLog(
-            log=log, key=SoftwareKey(small.log_key), roots=[small.chain[-1]], issuers=small.ctlog._issuers
-        )
-        small.parts["/ctlog"] = ctlog_routes(service)
+        small.parts["/ctlog"] = ctlog_routes(service(small, log=log))
         answer = submit(small, PRE, leaf(small), *small.chain)
         assert answer.status == status
         assert "private" not in answer.text()
@@ -336,9 +403,7 @@ def test_does_not_start_on_a_key_or_roots_that_do_not_fit(small):
     with pytest.raises(ConfigurationError):
         AcceptedRoots([])
     with pytest.raises(ConfigurationError, match="P-256"):
-        CtLog(
-            log=_FullLog(), key=SoftwareKey(rsa_key()), roots=[small.chain[-1]], issuers=small.ctlog._issuers
-        )
+        service(small, key=SoftwareKey(rsa_key()))
 
 
 def test_null_is_the_poison():
