@@ -98,6 +98,10 @@ def test_creates_an_entry_and_reads_the_log(make):
     assert f"grpc_server_started_total{{{called}}} 1.0" in text
     assert f'grpc_server_handled_total{{{called},grpc_code="OK"}} 1.0' in text
     assert f"rekor_v2_new_{make.__name__}_entries 1.0" in text
+    sizes = "rekor_v2_grpc_api_request_size_sum"
+    for method, message in (("CreateEntry", message_of(make())), ("GetTile", TileRequest(L=0, N="000.p/1"))):
+        (line,) = (line for line in text.splitlines() if line.startswith(sizes) and f'"{method}"' in line)
+        assert float(line.split()[-1]) == pytest.approx(message.ByteSize(), abs=4)  # of another signature
 
 
 async def refused(call):
@@ -154,9 +158,28 @@ def test_says_which_check_failed(case):
     async def talk(client):
         return await refused(client.create_entry(message_of(request)))
 
-    error = serve(RekorLog(), talk)
+    log = RekorLog()
+    error = serve(log, talk)
     assert (error.code(), error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, message)
     assert reason_of(error) == reason
+    assert 'grpc_method="CreateEntry",grpc_code="InvalidArgument"} 1.0' in log.meter.to_text().decode()
+
+
+def test_an_unexpected_error_is_told_to_the_operator_and_not_to_the_caller(caplog):
+    def fail():
+        raise OSError("private detail")
+
+    async def talk(client):
+        return await refused(client.get_checkpoint(Empty()))
+
+    log = RekorLog()
+    log.service.reads.checkpoint = fail
+    error = serve(log, talk)
+    assert (error.code(), error.details()) == (grpc.StatusCode.INTERNAL, "internal server error")
+    assert "private detail" in caplog.text
+    text = log.meter.to_text().decode()
+    assert 'grpc_method="GetCheckpoint",grpc_code="Internal"} 1.0' in text
+    assert "rekor_v2_grpc_req_panics_recovered_total 1.0" in text
 
 
 def test_a_duplicate_carries_the_index_in_its_headers():
@@ -209,8 +232,9 @@ def test_what_is_not_there_is_not_found():
             await refused(client.get_entry_bundle(EntryBundleRequest(N="../x"))),
         )
 
-    codes = [error.code() for error in serve(RekorLog(), talk)]
-    assert codes == [
+    errors = serve(RekorLog(), talk)
+    assert errors[0].details() == "the log has no such tile yet"
+    assert [error.code() for error in errors] == [
         grpc.StatusCode.NOT_FOUND,
         grpc.StatusCode.INVALID_ARGUMENT,
         grpc.StatusCode.INVALID_ARGUMENT,

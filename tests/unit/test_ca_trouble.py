@@ -12,6 +12,7 @@ from hallmark.ca.http import routes as ca_routes
 from hallmark.ca.issuers import OidcIssuers
 from hallmark.ca.service import random_serial
 from hallmark.errors import HallmarkError, NotFound, Overloaded, RemoteError
+from hallmark.web.turns import Turns
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -90,3 +91,8 @@ def test_the_serial_is_positive_and_may_be_chosen(small, monkeypatch):
     assert certificates_of(small.sign(key_request(KEY), small.token()))[0].serial_number == 77
     monkeypatch.setattr(secrets, "randbits", lambda _bits: 0)
     assert random_serial() == 1
+
+
+def test_the_authority_and_its_process_take_turns_together(small):
+    turns = Turns()
+    assert small.authority(turns=turns).turns is turns

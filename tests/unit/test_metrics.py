@@ -1,5 +1,6 @@
 """Metrics: summed over processes, readable for Prometheus, under Rekor v2's names."""
 
+import asyncio
 import os
 
 import pytest
@@ -110,6 +111,26 @@ def test_the_log_counts_under_the_names_of_rekor_v2():
         assert found["rekor_v2_http_api_request_size_count", labels] == count
     assert found["rekor_v2_http_requests_total", (("code", "404"), ("method", "get"))] == 1
     assert found["rekor_v2_http_api_request_size_sum", (("code", "400"), ("method", "post"))] == 1
+
+
+def test_an_answer_that_never_came_is_counted_as_a_failure():
+    async def fail(_scope, _receive, _send):
+        raise OSError("gone")
+
+    log = RekorLog()
+    with pytest.raises(OSError, match="gone"):
+        asyncio.run(log.metrics.measured(fail)({"method": "GET", "headers": []}, None, None))
+    found = parse(log.meter.to_text())
+    assert found["rekor_v2_http_requests_total", (("code", "500"), ("method", "get"))] == 1
+
+
+@pytest.mark.parametrize(("stated", "size"), [(b"7", 7), (b"-7", 0), (b"nonsense", 0), (None, 0)])
+def test_a_size_that_is_none_is_counted_as_nothing(stated, size):
+    log = RekorLog()
+    headers = [] if stated is None else [(b"content-length", stated)]
+    log.metrics.count({"method": "POST", "headers": headers}, 400, 0.1)
+    found = parse(log.meter.to_text())
+    assert found["rekor_v2_http_api_request_size_sum", (("code", "400"), ("method", "post"))] == size
 
 
 def test_the_engine_counts_its_commits():

@@ -5,10 +5,13 @@ import json
 from contextlib import ExitStack
 
 import pytest
+from starlette.routing import Route
 from tests.support.asgi_call import call
 from tests.support.rekor import ENTRIES, RekorLog, dsse, hashedrekord, to_body
 
-from hallmark.tlog.service import LIGHT_BYTES, MAX_HEAVY_BYTES, MAX_HEAVY_CALLS
+from hallmark.tlog import http as tlog_http
+from hallmark.tlog.config import TlogConfig
+from hallmark.tlog.service import LIGHT_BYTES, MAX_HEAVY_BYTES, MAX_HEAVY_CALLS, TlogService
 from hallmark.web.turns import TURN_SECONDS, Turns
 
 SIGNERS = ["PKIX_ECDSA_P256_SHA_256"] * 5
@@ -113,3 +116,57 @@ def test_a_large_body_that_is_costly_to_parse_is_refused_before(value, reason):
         answer = call(log.routes, "POST", ENTRIES, body[: 4 * 1024 * 1024])
         assert answer.status == 400
         assert json.loads(answer.body)["details"][0]["reason"] == reason
+
+
+def test_what_a_caller_has_sent_is_let_go_before_it_waits_for_its_commit():
+    """Callers wait for long where commits are slow, and what they sent has been read."""
+
+    class Noting:
+        def append(self, dedup_key, finalize, *, size):
+            free.append(log.service.bounds.bodies.has(len(request)))
+            return log.sequencer.append(dedup_key, finalize, size=size)
+
+    request, free = to_body(hashedrekord()), []
+    with RekorLog(TlogConfig(max_body_bytes_in_flight=len(request))) as log:
+        log.service._log = Noting()
+        assert call(log.routes, "POST", ENTRIES, request).status == 201
+    assert free == [True]
+
+
+def test_a_log_is_served_without_numbers_of_its_own():
+    with RekorLog() as log:
+        routes = tlog_http.routes(log.service)
+        assert call(routes, "POST", ENTRIES, to_body(hashedrekord())).status == 201
+        assert call(routes, "GET", f"{ENTRIES}/0").status == 200
+        hot = tlog_http.hot_routes(log.service)[ENTRIES]
+        assert (
+            call([Route(ENTRIES, tlog_http._Endpoint(hot), methods=["POST"])], "POST", ENTRIES).status == 400
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("0", "entry"),
+        ("1" + "0" * 18, "entry 1"),
+        ("1" + "0" * 19, "the path names no entry"),
+        ("x", "the path names no entry"),
+        ("-1", "the path names no entry"),
+        ("\u0660", "the path names no entry"),  # a zero, but not one of ASCII
+        ("\u00b2", "the path names no entry"),  # a digit that is no number
+    ],
+)
+def test_a_path_names_an_entry_by_ascii_digits(path, message):
+    with RekorLog() as log:
+        answer = call(log.routes, "GET", f"{ENTRIES}/{path}")
+    assert answer.status == 404
+    assert message in json.loads(answer.body)["message"]
+
+
+def test_the_log_and_its_process_take_turns_together():
+    turns = Turns()
+    log = RekorLog()
+    service = TlogService(
+        log.sequencer, log.log.reader, log_id=b"", config=TlogConfig(), turns=turns, bounds=log.service.bounds
+    )
+    assert (service.turns, service.heavy) == (turns, log.service.heavy)
