@@ -77,6 +77,16 @@ def test_a_file_that_another_user_left_is_named(data, monkeypatch):
     assert refused.value.code == "not_the_owner"
 
 
+def test_what_is_made_while_the_directory_is_held_others_do_not_write(tmp_path):
+    before = os.umask(0)
+    try:
+        with locked_directory(tmp_path / "data") as layout:
+            (layout.root / "file").touch()
+            assert (layout.root / "file").stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
+
+
 def test_nothing_that_is_made_under_an_open_umask_in_an_existing_folder_is_open_to_others(tmp_path):
     root = tmp_path / "data"
     root.mkdir(mode=0o777)

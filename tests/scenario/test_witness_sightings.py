@@ -20,7 +20,7 @@ from hallmark.errors import TrustError
 from hallmark.instance.directory import install
 from hallmark.wiring.create import create_instance
 from hallmark.wiring.layout import VERSION, InstanceFile, Layout
-from hallmark.wiring.outside import check_sighting
+from hallmark.wiring.outside import check_sighting, check_witnesses_saw
 from hallmark.wiring.shards import open_tlog
 from hallmark.witness.client import Sighting
 from hallmark.witness.config import WitnessMode
@@ -112,15 +112,38 @@ def test_a_frozen_log_may_stay_behind_what_witnesses_have_seen(setting):
     assert setting.published_size() == 1
 
 
+def own_log(folder):
+    layout = Layout(folder)
+    instance = InstanceFile(version=VERSION, base_url="http://localhost:8", host="localhost", port=8)
+    create_instance(layout, instance, now=datetime.now(UTC))
+    install(layout)
+    return open_tlog(layout, instance)[0]
+
+
+class Ahead:
+    """Witnesses that have seen another entry than the log has."""
+
+    def look(self, _note, _stated):
+        return {"w": Sighting(witness="w", size=2, note=b"", other=False)}
+
+
+def test_witnesses_are_asked_at_a_start_unless_the_log_signs_nothing_more(tmp_path):
+    log = own_log(tmp_path)
+    publisher, store = log.publisher()
+    with contextlib.closing(store):
+        check_witnesses_saw(None, log, publisher)
+        with pytest.raises(TrustError, match="the witness w says"):
+            check_witnesses_saw(Ahead(), log, publisher)
+        with store.transaction() as transaction:
+            transaction.freeze(store.head().checkpoint)
+        check_witnesses_saw(Ahead(), log, publisher)
+
+
 @pytest.mark.parametrize(("size", "other", "refused"), [(1, False, False), (2, False, True), (1, True, True)])
 def test_a_witness_that_shows_no_note_is_believed_where_it_has_seen_more_or_another_tree(
     tmp_path, size, other, refused
 ):
-    layout = Layout(tmp_path)
-    instance = InstanceFile(version=VERSION, base_url="http://localhost:8", host="localhost", port=8)
-    create_instance(layout, instance, now=datetime.now(UTC))
-    install(layout)
-    log, _ = open_tlog(layout, instance)
+    log = own_log(tmp_path)
     publisher, store = log.publisher()
     expected = pytest.raises(TrustError, match="the witness w says") if refused else contextlib.nullcontext()
     with contextlib.closing(store), expected as stopped:

@@ -38,6 +38,7 @@ def is_refused(data: bytes) -> bool:
 FIELDS = {
     "varint": b"\x78\x01",
     "long varint": b"\x78\xff\xff\xff\xff\x01",
+    "longest varint": b"\x78" + b"\xff" * 9 + b"\x01",
     "fixed64": b"\x79" + bytes(8),
     "bytes": b"\x7a\x03abc",
     "empty bytes": b"\x7a\x00",
@@ -63,6 +64,17 @@ def test_fields_in_parts_of_one_message_count_together():
 
 def test_fields_behind_a_group_count_too():
     assert is_refused(nested((2, 1), FIELDS["group"] + b"\x1a\x00" * MAX_FIELDS))
+
+
+def test_behind_a_varint_longer_than_any_nothing_counts():
+    too_long = b"\x78" + b"\xff" * 10 + b"\x01"
+    assert not is_refused(too_long + FIELDS["varint"] * MAX_FIELDS)
+
+
+def test_a_number_where_a_message_belongs_counts_once():
+    field = b"\x10\x01"  # number 2, which is a message where the request is one
+    assert not is_refused(field * (MAX_FIELDS - 1))
+    assert is_refused(field * MAX_FIELDS)
 
 
 @pytest.mark.parametrize("make", [hashedrekord, lambda: dsse(*["PKIX_ECDSA_P256_SHA_256"] * 10)])

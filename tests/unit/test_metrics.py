@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.asgi_call import call
 from tests.support.rekor import ENTRIES, RekorLog, dsse, hashedrekord, to_body
 
+from hallmark.tlog.config import TlogConfig
 from hallmark.web.metrics import SLOT_BYTES, Family, Meter, Sample, shared_memory
 from hallmark.web.metrics_route import metrics_routes
 from hallmark.wiring.metrics import FAMILIES as INSTANCE_FAMILIES
@@ -122,6 +123,13 @@ def test_an_answer_that_never_came_is_counted_as_a_failure():
         asyncio.run(log.metrics.measured(fail)({"method": "GET", "headers": []}, None, None))
     found = parse(log.meter.to_text())
     assert found["rekor_v2_http_requests_total", (("code", "500"), ("method", "get"))] == 1
+
+
+def test_what_a_frozen_log_refuses_is_counted():
+    with RekorLog(TlogConfig(read_only=True)) as log:
+        call(log.routes, "POST", ENTRIES, to_body(hashedrekord()))
+    found = parse(log.meter.to_text())
+    assert found["rekor_v2_http_requests_total", (("code", "405"), ("method", "post"))] == 1
 
 
 @pytest.mark.parametrize(("stated", "size"), [(b"7", 7), (b"-7", 0), (b"nonsense", 0), (None, 0)])

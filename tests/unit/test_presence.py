@@ -9,7 +9,12 @@ from hallmark.core.merkle import HASH_SIZE
 from hallmark.errors import NotFound, TrustError
 from hallmark.ports import LogHead
 from hallmark.tiledlog import presence
-from hallmark.tiledlog.presence import check_nothing_beyond, check_presence, objects_beyond
+from hallmark.tiledlog.presence import (
+    check_nothing_beyond,
+    check_presence,
+    missing_objects,
+    objects_beyond,
+)
 from hallmark.tiledlog.records import TLOG_TILES
 
 
@@ -105,6 +110,34 @@ def test_names_are_listed_as_far_back_as_the_bound_says(folders, found):
         check_presence(store, TLOG_TILES, head, "log.example")
     assert ("lacks tile/entries/000" in str(caught.value)) == found
     assert len([folder for folder in store.listed if "entries" in folder]) == 64 if not found else True
+
+
+@pytest.mark.parametrize(
+    ("tiles", "name"),
+    [
+        (256, "tile/entries/255"),
+        (256, "tile/0/000"),
+        (256, "tile/1/000"),
+        (256**2, "tile/1/255"),
+        (256**2, "tile/2/000"),
+        (1001, "tile/0/x001/000"),
+        (1001, "tile/entries/x001/000"),
+        (1001, "tile/entries/999"),
+    ],
+)
+def test_a_full_tile_or_bundle_is_missed_at_every_level_and_in_every_folder(tiles, name):
+    head = LogHead(tiles * 256, b"", 0, (), b"", tiles * 256, ())
+    found = [text for text in missing_objects(Names(name), TLOG_TILES, head) if text.startswith("lacks")]
+    assert found == [f"lacks {name}"]
+
+
+def test_the_head_is_read_once_where_nothing_is_beyond_it():
+    """To read it takes the database; what stands before it in a folder needs no such question."""
+    log, asked = published(700), []
+    log.objects.put("tile/entries/002.p/tmp", b"half written")
+    log.objects.put("tile/entries/tmp", b"half written")
+    assert list(objects_beyond(log.objects, TLOG_TILES, lambda: asked.append(1) or 700)) == []
+    assert len(asked) == 1
 
 
 def test_what_is_not_published_yet_is_not_missing():

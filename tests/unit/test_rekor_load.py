@@ -118,6 +118,13 @@ def test_a_large_body_that_is_costly_to_parse_is_refused_before(value, reason):
         assert json.loads(answer.body)["details"][0]["reason"] == reason
 
 
+def test_a_large_body_of_many_values_is_refused_however_well_it_is_formed():
+    with RekorLog() as log:
+        body = b'{"dsseRequestV002":{"verifiers":[' + b"{}," * 100_000 + b"{}]}}"
+        answer = call(log.routes, "POST", ENTRIES, body)
+    assert json.loads(answer.body)["details"][0]["reason"] == "MALFORMED_JSON"
+
+
 def test_what_a_caller_has_sent_is_let_go_before_it_waits_for_its_commit():
     """Callers wait for long where commits are slow, and what they sent has been read."""
 

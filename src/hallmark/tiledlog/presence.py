@@ -115,7 +115,7 @@ def _missing_names(objects: ObjectStore, folder: str, size: int) -> Iterator[str
 
 
 def _missing_in_row(objects: ObjectStore, folder: str, level: int | None, full: int) -> Iterator[str]:
-    last = (full - 1) // _FOLDER_TILES if full else -1
+    last = (full - 1) // _FOLDER_TILES  # -1 where there is none
     for group in range(last, max(last - MAX_LISTED_FOLDERS, -1), -1):
         indexes = range(group * _FOLDER_TILES, min((group + 1) * _FOLDER_TILES, full))
         paths = [tile_path(TileId(level, index), folder) for index in indexes]

@@ -251,7 +251,7 @@ class TreeCheck:
 
 def _merged(computed: Hashes, stored: Hashes | None) -> Hashes:
     """Fill what damage hides among the computed hashes with the stored ones."""
-    if stored is None or None not in computed:
+    if stored is None:
         return computed
     return [want if have is None else have for have, want in zip(computed, stored, strict=True)]
 
