@@ -107,10 +107,8 @@ class CosignedAnswers:
             found = self._reads.cosigned()
         except OSError:  # a disk that cannot be read now: those who wait may still be told what is missing
             found = None
-        covered = 0 if found is None else found[1].size
-        ready = [caller for caller in self._callers if caller.entry.index < covered]
-        if found is not None and ready:
-            self._answer(ready, *found)
+        if found is not None:
+            self._answer(*found)
         now = asyncio.get_running_loop().time()
         for caller in self._callers:
             if caller.deadline <= now:
@@ -119,11 +117,16 @@ class CosignedAnswers:
         self._bytes = sum(caller.size for caller in self._callers)
         self._look_later()
 
-    def _answer(self, ready: list[_Caller], note: bytes, stated: Checkpoint) -> None:
-        fresh = [caller for caller in ready if not caller.entry.duplicate and not caller.future.done()]
+    def _answer(self, note: bytes, stated: Checkpoint) -> None:
+        """Answer all whom this checkpoint covers; who has given up meanwhile is left out."""
+        waiting = [caller for caller in self._callers if not caller.future.done()]
+        ready = [caller for caller in waiting if caller.entry.index < stated.size]
         for caller in ready:
-            if caller.entry.duplicate and not caller.future.done():
+            if caller.entry.duplicate:
                 caller.future.set_result(caller.entry)
+        fresh = [caller for caller in ready if not caller.entry.duplicate]
+        if not fresh:
+            return
         try:
             proved = self._reads.prove_all([caller.entry for caller in fresh], note, stated)
         except HallmarkError as error:
