@@ -458,3 +458,13 @@ def test_a_message_of_many_fields_is_refused_before_it_is_parsed():
     info = error_details_pb2.ErrorInfo()
     assert serve(RekorLog(), talk)[0].Unpack(info)
     assert "fields" in info.metadata["message"]
+
+
+@pytest.mark.parametrize(
+    ("more", "code"), [(64, grpc.StatusCode.INVALID_ARGUMENT), (65, grpc.StatusCode.RESOURCE_EXHAUSTED)]
+)
+def test_a_message_has_room_for_a_body_of_the_largest_size_and_little_more(more, code):
+    async def talk(client):
+        return await refused(client.channel.unary_unary(f"/{SERVICE}/CreateEntry")(b"\xff" * (5000 + more)))
+
+    assert serve(RekorLog(TlogConfig(max_body_bytes=5000)), talk).code() is code

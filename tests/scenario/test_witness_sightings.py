@@ -18,9 +18,10 @@ from hallmark.adapters.storage.memory import MemoryHeadStore, MemoryObjectStore
 from hallmark.core.note import parse_note
 from hallmark.errors import TrustError
 from hallmark.instance.directory import install
+from hallmark.tiledlog.log import end_log
 from hallmark.wiring.create import create_instance
 from hallmark.wiring.layout import VERSION, InstanceFile, Layout
-from hallmark.wiring.outside import check_sighting, check_witnesses_saw
+from hallmark.wiring.outside import check_published_within, check_sighting, check_witnesses_saw
 from hallmark.wiring.shards import open_tlog
 from hallmark.witness.client import Sighting
 from hallmark.witness.config import WitnessMode
@@ -127,6 +128,18 @@ class Ahead:
         return {"w": Sighting(witness="w", size=2, note=b"", other=False)}
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_log_may_stand_before_what_it_has_published_only_where_it_was_ended(tmp_path, frozen):
+    log = own_log(tmp_path)
+    log.objects().put("tile/entries/000.p/2", b"of a larger tree")
+    if frozen:
+        with contextlib.closing(log.store()) as store:
+            end_log(store)
+    expected = contextlib.nullcontext() if frozen else pytest.raises(TrustError, match="older copy")
+    with expected:
+        check_published_within(log)
+
+
 def test_witnesses_are_asked_at_a_start_unless_the_log_signs_nothing_more(tmp_path):
     log = own_log(tmp_path)
     publisher, store = log.publisher()
@@ -139,15 +152,16 @@ def test_witnesses_are_asked_at_a_start_unless_the_log_signs_nothing_more(tmp_pa
         check_witnesses_saw(Ahead(), log, publisher)
 
 
+@pytest.mark.parametrize("note", [b"", b"what", b"log.example\n2\nAAAA\n"])
 @pytest.mark.parametrize(("size", "other", "refused"), [(1, False, False), (2, False, True), (1, True, True)])
-def test_a_witness_that_shows_no_note_is_believed_where_it_has_seen_more_or_another_tree(
-    tmp_path, size, other, refused
+def test_a_witness_that_shows_no_note_of_the_log_is_believed_where_it_has_seen_more_or_another_tree(
+    tmp_path, size, other, refused, note
 ):
     log = own_log(tmp_path)
     publisher, store = log.publisher()
     expected = pytest.raises(TrustError, match="the witness w says") if refused else contextlib.nullcontext()
     with contextlib.closing(store), expected as stopped:
-        check_sighting(Sighting(witness="w", size=size, note=b"", other=other), log, publisher)
+        check_sighting(Sighting(witness="w", size=size, note=note, other=other), log, publisher)
     if stopped is not None:
         assert stopped.value.code == "log_behind_its_checkpoint"
 

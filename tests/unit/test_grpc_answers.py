@@ -9,6 +9,7 @@ from tests.support.rekor import RekorLog, dsse, hashedrekord
 
 pytest.importorskip("grpc_reflection", reason="the grpc extra is not installed")
 
+import grpc
 from google.protobuf import json_format
 from google.protobuf.empty_pb2 import Empty
 
@@ -174,22 +175,25 @@ def test_one_address_has_half_of_the_places_for_large_entries(peer, address, sta
     assert create == status
 
 
-def test_where_little_may_be_in_flight_one_message_is_received_at_a_time():
+@pytest.mark.parametrize(("mebibytes", "places"), [(4, 1), (16, 2), (24, 3)])
+def test_so_many_messages_are_received_at_a_time_as_fit_twice(mebibytes, places):
     async def never():
         await asyncio.Event().wait()
         yield b""
 
     async def both(rekor):
-        first = asyncio.create_task(rekor.create_entry(never(), Call()))
-        while not rekor._receiving.locked():
-            assert not first.done()
+        first = [asyncio.create_task(rekor.create_entry(never(), Call())) for _ in range(places)]
+        for _ in range(9):
             await asyncio.sleep(0)
+        assert rekor._receiving.locked()
         with pytest.raises(Refused) as refused:
             await rekor.create_entry(one(message_of(hashedrekord())), Call())
-        first.cancel()
+        assert not any(task.done() for task in first)
+        for task in first:
+            task.cancel()
         return refused.value.answer
 
-    log = RekorLog(TlogConfig(max_body_bytes_in_flight=4 * 1024 * 1024, append_timeout=0.05))
+    log = RekorLog(TlogConfig(max_body_bytes_in_flight=mebibytes * 1024 * 1024, append_timeout=0.05))
     answer = run(log, both)
     assert (answer.status, answer.details[0]["reason"]) == (503, "TOO_MANY_BODIES")
 
@@ -214,3 +218,14 @@ def test_a_port_that_another_program_holds_is_named():
         with pytest.raises(ConfigurationError, match=address) as refused:
             asyncio.run(listen(address))
     assert refused.value.code == "port_in_use"
+
+
+@pytest.mark.parametrize("code", grpc.StatusCode)
+def test_an_answer_is_counted_by_the_name_of_its_code(code):
+    log = RekorLog()
+    number = code.value[0]
+    log.metrics.grpc_handled("GetTile", number)
+    name = "OK" if number == 0 else code.name.title().replace("_", "")
+    if number not in {0, 2, 3, 5, 6, 12, 13, 14}:  # which the log never gives
+        name = "Unknown"
+    assert f'grpc_method="GetTile",grpc_code="{name}"}} 1.0' in log.meter.to_text().decode()

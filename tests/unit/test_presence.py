@@ -123,6 +123,7 @@ def test_names_are_listed_as_far_back_as_the_bound_says(folders, found):
         (1001, "tile/0/x001/000"),
         (1001, "tile/entries/x001/000"),
         (1001, "tile/entries/999"),
+        (1001, "tile/entries/000"),
     ],
 )
 def test_a_full_tile_or_bundle_is_missed_at_every_level_and_in_every_folder(tiles, name):
