@@ -119,3 +119,22 @@ def test_a_file_without_a_certificate_is_refused(tls):
     (tls / "crt.pem").write_bytes(b"none")
     with pytest.raises(ConfigurationError, match="no certificate"):
         parse_settings(TLS, tls / "hallmark.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most", "step"),
+    [
+        ("max_body_bytes", 4096, 4 << 30, 1),
+        ("max_body_bytes_in_flight", 4096, 4 << 30, 1),
+        ("max_waiting_bytes", 4096, 4 << 30, 1),
+        ("max_waiting_entries", 1, 1_000_000, 1),
+        ("body_timeout", 0.01, 600.0, 0.01),
+        ("append_timeout", 0.01, 600.0, 0.01),
+    ],
+)
+def test_a_setting_of_the_log_may_be_its_least_and_its_most_and_nothing_beyond(name, least, most, step):
+    for value in (least, most):
+        assert getattr(msgspec.convert({name: value}, TlogConfig), name) == value
+    for value in (least - step, most + step):
+        with pytest.raises(msgspec.ValidationError, match=name):
+            msgspec.convert({name: value}, TlogConfig)
