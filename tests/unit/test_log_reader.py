@@ -87,9 +87,30 @@ def test_an_entry_is_proved_against_the_checkpoint_that_is_shown_with_it(log, ch
 def test_a_tile_that_is_gone_is_looked_for_once(log):
     """It is looked for again only where the publisher has moved on meanwhile."""
     log.objects.delete("tile/entries/000")
-    with pytest.raises(NotFound) as missing:
+    with pytest.raises(NotFound, match="tile/entries/000"):
         log.reader.entry(7)
-    assert "moved on" not in missing.value.message
+
+
+def test_an_entry_read_back_is_no_duplicate_and_proved_by_itself(log):
+    entry = log.reader.entry(SIZE - 1)
+    assert (entry.index, entry.duplicate, entry.tree_size) == (SIZE - 1, False, SIZE)
+    assert entry.leaf == b"leaf %d" % (SIZE - 1)
+
+
+@pytest.mark.parametrize("index", [-1, SIZE])
+def test_there_is_no_hash_of_a_leaf_outside_the_log(log, index):
+    view = log.reader._newest()
+    assert view.leaf(0) == leaf_hash(b"leaf 0")
+    with pytest.raises(NotFound, match=f"no entry {index}"):
+        view.leaf(index)
+
+
+def test_staged_entries_of_which_some_are_gone_are_not_read(log):
+    (commit,) = log.store._staged
+    log.store._staged = (msgspec.structs.replace(commit, records=entry_bundle([b"leaf 300"])),)
+    with pytest.raises(MalformedInput) as damaged:
+        log.reader.record(SIZE - 1)
+    assert damaged.value.code == "damaged_log"
 
 
 @pytest.mark.parametrize("index", [0, 255, 256, PUBLISHED, SIZE - 1])

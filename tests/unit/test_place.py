@@ -6,7 +6,9 @@ import shutil
 from datetime import UTC, datetime
 
 import pytest
+from click.testing import CliRunner
 
+from hallmark.cli import log_rotate
 from hallmark.errors import ConfigurationError, TrustError
 from hallmark.instance.directory import install, locked_directory
 from hallmark.wiring.create import create_instance
@@ -164,3 +166,18 @@ def test_a_directory_without_a_note_gets_none_by_being_closed_to_others(layout):
     (layout.root / "instance.json").chmod(0o666)
     with locked_directory(layout.root):
         assert not (layout.root / "place.json").exists()
+
+
+def test_a_shard_is_noted_by_the_rotation_that_opens_it(layout):
+    """One that came after the note is taken for new: it must not be one that was put back."""
+    mask = os.umask(0o022)
+    try:
+        done = CliRunner().invoke(log_rotate.command, ["--data", str(layout.root)])
+    finally:
+        os.umask(mask)
+    assert done.exit_code == 0
+    shard = layout.root / "shards" / "3"
+    shutil.copytree(shard, layout.root / "copy")
+    shutil.rmtree(shard)
+    (layout.root / "copy").rename(shard)
+    assert refusal(layout) == "copied_directory"
