@@ -185,3 +185,27 @@ def test_what_is_no_beginning_of_the_examined_tree_is_left_alone(log, name):
     log.path(name).parent.mkdir(exist_ok=True)
     log.path(name).write_bytes(b"another thing")
     assert "partial_differs" not in codes(log.check())
+
+
+def test_where_what_stands_above_agrees_with_neither_the_finding_says_so(log):
+    log.flip("tile/0/000", 70)
+    (alone,) = log.check().findings
+    log.flip("tile/1/000.p/2", 0)
+    both = [item for item in log.check().findings if item.where == "tile/0/000, hash 2"]
+    assert ["neither" in item.what for item in (alone, *both)] == [False, True]
+
+
+def test_a_tile_above_that_was_cut_vouches_for_nothing(log):
+    log.path("tile/1/000.p/2").write_bytes(log.path("tile/1/000.p/2").read_bytes()[:32])
+    log.flip("tile/0/001", 0)
+    assert found(log.check()) >= {
+        ("tile_differs", "tile/0/001, hash 0"),
+        ("tile_malformed", "tile/1/000.p/2"),
+    }
+
+
+def test_a_tile_of_more_bytes_than_its_hashes_is_found(log):
+    path = log.path("tile/0/000")
+    path.write_bytes(path.read_bytes() + b"more")
+    (finding,) = log.check().findings
+    assert (finding.code, finding.expected, finding.found) == ("tile_malformed", "8192", "8196")

@@ -105,6 +105,14 @@ def test_there_is_no_hash_of_a_leaf_outside_the_log(log, index):
         view.leaf(index)
 
 
+def test_records_are_read_across_commits_and_what_is_published_each_once(log):
+    log.append(b"another commit")
+    view = log.reader._newest()
+    for start, end in ((298, 302), (512, 601), (599, 601), (600, 601), (512, 600), (300, 301)):
+        leaves = [b"leaf %d" % index if index < SIZE else b"another commit" for index in range(start, end)]
+        assert b"".join(view.records(start, end)) == entry_bundle(leaves)
+
+
 def test_staged_entries_of_which_some_are_gone_are_not_read(log):
     (commit,) = log.store._staged
     log.store._staged = (msgspec.structs.replace(commit, records=entry_bundle([b"leaf 300"])),)

@@ -6,7 +6,7 @@ from tests.support.small_log import SmallLog
 from hallmark.adapters.storage.memory import MemoryHeadStore, MemoryObjectStore
 from hallmark.core.checkpoint import Checkpoint
 from hallmark.errors import InvalidProof, TrustError
-from hallmark.tiledlog.fsck import check_mirror
+from hallmark.tiledlog.fsck import Report, check_mirror
 from hallmark.tiledlog.mirror import Mirror, MirrorRepair
 from hallmark.tiledlog.records import TLOG_TILES
 
@@ -49,15 +49,17 @@ class Copied:
     def repair(self, **turn: int) -> MirrorRepair:
         return self.mirror().repair(self.note, self._tell, **turn)
 
-    def is_sound(self) -> bool:
-        report = check_mirror(
+    def report(self) -> Report:
+        return check_mirror(
             self.target,
             TLOG_TILES,
             self.log.signer.verify,
             progress=lambda *_: None,
             check_record=lambda *_: None,
         )
-        return report.count == 0
+
+    def is_sound(self) -> bool:
+        return self.report().count == 0
 
 
 @pytest.fixture
@@ -180,9 +182,30 @@ def test_what_a_copy_that_was_cut_left_unfinished_is_discarded_before_anything_i
     assert calls.index("discard_unfinished") < calls.index("put")
 
 
-def test_so_many_objects_wait_for_their_sync():
+@pytest.fixture(scope="module")
+def large():
+    """A log of three levels of tiles."""
+    return Copied(66_000)
+
+
+def test_so_many_objects_wait_for_their_sync(large):
     """Each holds a file descriptor."""
-    copied = Copied(33_000)
-    copied.target = Noting(MemoryObjectStore())
-    copied.mirror().update(copied.note, copied._tell)
-    assert copied.target.most == 256
+    noting = Noting(MemoryObjectStore())
+    Mirror(large.source, noting, TLOG_TILES, large.log.signer.verify, on_records=lambda *_: None).update(
+        large.note, lambda *_: None
+    )
+    assert noting.most == 256
+
+
+def test_a_turn_verifies_the_tiles_on_the_way_to_its_bundles_and_no_others(large):
+    damage(large, "tile/2/000.p/1", "tile/1/000", "tile/0/100", "tile/0/200")
+    report = large.report()
+    assert {(item.code, item.where) for item in report.findings} >= {
+        ("tile_differs", "tile/1/000, hash 255"),
+        ("tile_differs", "tile/0/100, hash 255"),
+    }
+    assert large.repair(first=100, count=1).fetched == 3
+    assert [item.where for item in large.report().findings] == ["tile/0/200, hash 255"]
+    assert large.repair(first=257, count=1) == MirrorRepair(verified=1, fetched=0, next=0)
+    assert large.repair().fetched == 1
+    assert large.is_sound()
