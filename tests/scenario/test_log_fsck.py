@@ -127,7 +127,7 @@ def test_a_published_checkpoint_ahead_of_the_head_is_found(log):
     assert found(log.check()) == {("checkpoint_ahead", "checkpoint")}
 
 
-@pytest.mark.parametrize("size", [1, 300, 512, PUBLISHED, 610])
+@pytest.mark.parametrize("size", [0, 1, 300, 512, PUBLISHED, 610])
 def test_a_published_checkpoint_of_another_tree_is_found(log, size):
     log.path("checkpoint").write_bytes(log.log.signer.sign(size, b"r" * 32, 0))
     assert found(log.check()) == {("checkpoint_differs", "checkpoint")}

@@ -5,9 +5,10 @@ import sqlite3
 import msgspec
 import pytest
 from tests.support.damaged_log import ALL, PUBLISHED, found, write_log
+from tests.support.small_log import tree_hash
 
 from hallmark.adapters.storage import key_index
-from hallmark.core.merkle import HASH_SIZE
+from hallmark.core.merkle import HASH_SIZE, leaf_hash
 from hallmark.errors import InvalidEntry, MalformedInput
 from hallmark.tiledlog.records import TLOG_TILES
 from hallmark.wiring.entry_rules import signature_rules
@@ -73,6 +74,13 @@ def test_a_file_that_cannot_be_read_is_found(log):
 def test_a_checkpoint_of_the_whole_log_is_published_before_its_rows_are_gone(log):
     (note,) = read(log, "SELECT checkpoint FROM head")
     log.path("checkpoint").write_bytes(note)
+    assert found(log.check()) == set()
+
+
+@pytest.mark.parametrize("size", [1, 255, 300, 512, 599, 610])
+def test_a_published_checkpoint_of_an_earlier_state_of_the_tree_is_none_of_another(log, size):
+    root = tree_hash([leaf_hash(b"leaf %d" % index) for index in range(size)])
+    log.path("checkpoint").write_bytes(log.log.signer.sign(size, root, 0))
     assert found(log.check()) == set()
 
 

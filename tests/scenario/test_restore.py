@@ -125,6 +125,7 @@ def test_a_log_without_the_certificates_that_its_entries_name_does_not_start(sit
     site.stop()
     shutil.rmtree(Layout(site.data).public("ctlog") / "issuer")
     assert site.refused() == "published_part_missing"
+    assert site.restore("--nothing-newer-exists")["error"]["code"] == "published_part_missing"
     assert "error" not in site.restore("--nothing-newer-exists", "--from", str(site.mirror / "ctlog"))
     site.start()
 
@@ -144,10 +145,13 @@ def test_a_database_that_is_an_older_copy_catches_up_with_its_own_published_part
     assert site.sizes()["tlog"] == 5
 
 
-def test_a_source_of_another_history_is_refused_and_nothing_is_changed(lost):
+@pytest.mark.parametrize("more", [0, 3])
+def test_a_source_of_another_history_is_refused_and_nothing_is_changed(lost, more):
+    """Also one that is behind, from which nothing but lost files could be taken."""
     (lost.data / "place.json").unlink()  # a copy that went on unnoticed
     lost.start()
     lost.sign("another history")
+    fill(lost, more)
     lost.stop()
     public = Layout(lost.data).public("tlog")
     before = {path: path.read_bytes() for path in public.rglob("*") if path.is_file()}

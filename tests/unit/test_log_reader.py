@@ -9,6 +9,7 @@ from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.merkle import leaf_hash
 from hallmark.core.tiles import TileId, entry_bundle
 from hallmark.errors import InvalidProof, MalformedInput, NotFound
+from hallmark.tiledlog.objects import tile_reader
 
 PUBLISHED, SIZE = 300, 600
 
@@ -131,3 +132,19 @@ def test_tiles_that_do_not_lead_to_the_head_s_root_are_not_read(log):
     with pytest.raises(MalformedInput) as damaged:
         log.reader.tile(TileId(0, 0))
     assert damaged.value.code == "damaged_log"
+
+
+@pytest.mark.parametrize(
+    ("tile", "asked"),
+    [(TileId(0, 5), ["tile/0/005"]), (TileId(0, 5, 7), ["tile/0/005.p/7", "tile/0/005"])],
+)
+def test_a_full_tile_is_looked_for_in_one_place_and_a_partial_one_in_two(tile, asked):
+    class Noting(MemoryObjectStore):
+        def get(self, path):
+            noted.append(path)
+            return super().get(path)
+
+    noted = []
+    with pytest.raises(NotFound):
+        tile_reader(Noting(), "entries")(tile)
+    assert noted == asked

@@ -87,9 +87,10 @@ def test_what_is_damaged_or_lost_is_fetched_again_and_durable(copied):
     damage(copied, *DAMAGED)
     copied.target.delete("tile/entries/000")
     assert not copied.is_sound()
+    copied.target = noting = Noting(copied.target)
     assert copied.repair() == MirrorRepair(verified=3, fetched=3, next=0)
+    assert noting.calls[-1] == "sync"
     assert sorted(copied.source.asked) == sorted([*DAMAGED, "tile/entries/000"])
-    copied.target.lose_power()
     assert copied.is_sound()
 
 
@@ -134,6 +135,16 @@ def test_nothing_is_taken_from_a_source_whose_edge_is_not_the_tree_s(copied, dat
         copied.repair()
     assert refused.value.code == "tiles_differ"
     assert copied.target.get(name) == before
+
+
+def test_a_bundle_that_the_source_has_damaged_is_fetched_once_and_not_written(copied):
+    name = "tile/entries/001"
+    copied.target.delete(name)
+    copied.source.changed[name] = copied.log.objects.get("tile/entries/000")
+    with pytest.raises(InvalidProof) as refused:
+        copied.repair()
+    assert (refused.value.code, copied.source.asked.count(name)) == ("tiles_differ", 1)
+    assert "001" not in copied.target.names("tile/entries")
 
 
 def test_a_checkpoint_of_another_history_is_told_apart(copied):
@@ -198,14 +209,15 @@ def test_so_many_objects_wait_for_their_sync(large):
 
 
 def test_a_turn_verifies_the_tiles_on_the_way_to_its_bundles_and_no_others(large):
-    damage(large, "tile/2/000.p/1", "tile/1/000", "tile/0/100", "tile/0/200")
+    damage(large, "tile/2/000.p/1", "tile/1/000", "tile/0/100", "tile/0/101", "tile/0/200")
     report = large.report()
     assert {(item.code, item.where) for item in report.findings} >= {
         ("tile_differs", "tile/1/000, hash 255"),
         ("tile_differs", "tile/0/100, hash 255"),
     }
     assert large.repair(first=100, count=1).fetched == 3
-    assert [item.where for item in large.report().findings] == ["tile/0/200, hash 255"]
+    left = [item.where for item in large.report().findings]
+    assert left == ["tile/0/101, hash 255", "tile/0/200, hash 255"]
     assert large.repair(first=257, count=1) == MirrorRepair(verified=1, fetched=0, next=0)
-    assert large.repair().fetched == 1
+    assert large.repair().fetched == 2
     assert large.is_sound()

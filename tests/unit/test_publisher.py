@@ -187,3 +187,15 @@ def test_who_cannot_wait_publishes_at_once():
         log.append(leaf)
         act()
         assert log.signer.verify(log.objects.get("checkpoint")).size == int(leaf)
+
+
+def test_what_a_crash_left_unfinished_is_discarded_at_a_start(log):
+    class Noting(MemoryObjectStore):
+        discarded = False
+
+        def discard_unfinished(self):
+            self.discarded = True
+
+    objects = Noting()
+    Publisher(log.store, objects, log.signer, TLOG_TILES).recover()
+    assert objects.discarded

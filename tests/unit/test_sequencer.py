@@ -100,3 +100,22 @@ def test_the_observer_is_told_of_every_commit(log):
     (told,) = observer.told
     assert told.pop("seconds") >= 0
     assert told == {"added": 2, "duplicates": 1, "waiting": 0}
+
+
+def test_a_commit_bears_the_time_of_the_clock_in_milliseconds(log):
+    log.now += 5
+    log.append(b"one")
+    assert log.store.head().time == log.now
+    assert log.store.time_of(0) == log.now
+
+
+def test_whatever_stops_the_thread_is_told(log, caplog):
+    def fail(_keys):
+        raise OSError("the disk is gone")
+
+    log.store.find = fail
+    running = sequencer(log)
+    running.start()
+    running.stop()
+    assert [str(error) for error in log.failures] == ["the disk is gone"]
+    assert "the log log.example stops: the disk is gone" in caplog.text
