@@ -172,6 +172,26 @@ def test_a_damaged_source_is_in_nobodys_way_as_long_as_another_is_sound(lost):
     assert lost.restore(*sources, "--nothing-newer-exists")["logs"]["tlog"]["size"] == 3
 
 
+def test_a_damaged_mirror_still_tells_of_entries_that_no_other_has(site):
+    site.stop()
+    shutil.copytree(site.data, site.folder / "backup")
+    site.start()
+    fill(site, 1)
+    site.copy_to_mirror()
+    shutil.copytree(site.mirror, site.folder / "older")
+    fill(site, 2)
+    site.copy_to_mirror()
+    site.stop()
+    site.put_back(site.folder / "backup")
+    for file in (site.mirror / "tlog" / "tile").rglob("*"):
+        if file.is_file():
+            file.write_bytes(bytes(64))
+    sources = ("--from", str(site.mirror), "--from", str(site.folder / "older"))
+    done = site.restore(*sources, "--nothing-newer-exists")
+    assert done["error"]["code"] == "log_behind_its_checkpoint"
+    assert site.refused() == "restore_unfinished"
+
+
 def test_a_damaged_old_tile_comes_back_from_a_mirror_that_is_behind(site):
     fill(site, 300)
     site.copy_to_mirror()
