@@ -148,3 +148,14 @@ def test_a_full_tile_is_looked_for_in_one_place_and_a_partial_one_in_two(tile, a
     with pytest.raises(NotFound):
         tile_reader(Noting(), "entries")(tile)
     assert noted == asked
+
+
+def test_a_read_that_the_publisher_outruns_each_time_ends(log):
+    def read(_view):
+        raise NotFound("it was collected")
+
+    view = log.reader._newest()
+    log.reader._newest = lambda: view
+    log.store._head = msgspec.structs.replace(log.store.head(), applied=SIZE)
+    with pytest.raises(NotFound, match="moved on"):
+        log.reader._read(read)

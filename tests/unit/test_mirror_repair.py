@@ -221,3 +221,11 @@ def test_a_turn_verifies_the_tiles_on_the_way_to_its_bundles_and_no_others(large
     assert large.repair(first=257, count=1) == MirrorRepair(verified=1, fetched=0, next=0)
     assert large.repair().fetched == 2
     assert large.is_sound()
+
+
+def test_a_damaged_tile_between_two_sound_levels_is_the_one_to_blame(large):
+    damage(large, "tile/1/000")
+    (finding,) = large.report().findings
+    assert (finding.code, finding.where) == ("tile_differs", "tile/1/000, hash 255")
+    assert "neither" not in finding.what
+    assert large.repair().fetched == 1
