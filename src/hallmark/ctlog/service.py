@@ -151,14 +151,9 @@ def _is_poisoned(certificate: x509.Certificate) -> bool:
 
 def _check_submitted(certificate: x509.Certificate) -> None:
     """Check that the submitted certificate is an end entity's, for code signing."""
-    try:
-        extensions = certificate.extensions
-        purposes = purposes_of(extensions)
-        constraints = [item.value for item in extensions if item.oid == oid.ExtensionOID.BASIC_CONSTRAINTS]
-    except ValueError:
-        raise MalformedInput(
-            "the certificate's extensions are malformed", code="malformed_certificate"
-        ) from None
+    extensions = certificate.extensions  # which `load_certificate` has parsed
+    purposes = purposes_of(extensions)
+    constraints = [item.value for item in extensions if item.oid == oid.ExtensionOID.BASIC_CONSTRAINTS]
     if purposes is None or CODE_SIGNING not in purposes:
         raise InvalidCertificate("the certificate is not for code signing", code="wrong_purpose")
     if any(isinstance(value, x509.BasicConstraints) and value.ca for value in constraints):
