@@ -64,7 +64,7 @@ def call(base_url: str, bodies: list[bytes], seconds: float) -> Caller:
     return Caller(latencies, failures)
 
 
-def run(name: str, home: Path, bodies: list[bytes]) -> None:
+def run(name: str, home: Path, bodies: list[bytes], seconds: int) -> None:
     """Measure one load."""
     grpc = ["--grpc-listen", "127.0.0.1:0"] if LOADS[name].grpc else []
     instance = RunningInstance(home / name, home, "--workers", "1", *grpc)
@@ -74,14 +74,16 @@ def run(name: str, home: Path, bodies: list[bytes]) -> None:
         (worker,) = instance.workers()
         alone, before = call(instance.base_url, bodies, ALONE_SECONDS), rss_mib(worker)
         command = [sys.executable, "-m", "bench.hostile_loads", name, instance.base_url]
-        given = [str(instance.root), str(worker), str(SECONDS)]
+        given = [str(instance.root), str(worker), str(seconds)]
         hostile = subprocess.Popen([*command, *given], stdout=subprocess.PIPE, text=True)
         ready = threading.Event()
         said: list[str] = []
-        threading.Thread(target=_listen, args=(hostile, ready, said), daemon=True).start()
+        listening = threading.Thread(target=_listen, args=(hostile, ready, said), daemon=True)
+        listening.start()
         ready.wait(60)
-        under = call(instance.base_url, bodies, SECONDS)
+        under = call(instance.base_url, bodies, seconds)
         hostile.wait(120)
+        listening.join(5)
         replaced = instance.workers() != [worker]
         memory = "killed" if replaced else f"{before:.0f} -> {rss_mib(worker):.0f} MiB"
         print(f"| {name} | {alone} | {under} | {memory} | {' '.join(said)} |", flush=True)
@@ -103,6 +105,7 @@ def main() -> None:
     """Run by hand."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--load", choices=sorted(LOADS), action="append")
+    parser.add_argument("--seconds", type=int, default=SECONDS)
     given = parser.parse_args()
     os.environ.setdefault("PYTHONPATH", "src")
     bodies = [entry_request() for _ in range(ENTRIES)]
@@ -112,7 +115,7 @@ def main() -> None:
         for name in given.load or LOADS:
             home = Path(directory) / f"home-{name}"
             home.mkdir()
-            run(name, home, bodies)
+            run(name, home, bodies, given.seconds)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-ENTRIES = "/api/v2/log/entries"
+from bench.hostile_crowd import CROWD, ENTRIES
+
 BUNDLE = "/api/v2/tile/entries/000"
 BIG = 60_000  # bytes of a certificate that makes an entry large
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -380,6 +381,7 @@ LOADS = {
     "calls": Load(calls, large_bundle=True, grpc=True),
     "half-sent": Load(half_sent),
     "devices": Load(devices),
+    **{name: Load(run) for name, run in CROWD.items()},
 }
 
 
