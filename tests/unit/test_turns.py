@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from hallmark.web.turns import LONGEST_REST, MAX_ARRIVALS, TURN_SECONDS, Turns
+from hallmark.web.turns import LIGHT_SECONDS, LONGEST_REST, MAX_ARRIVALS, TURN_SECONDS, Turns
 
 
 class Work:
@@ -109,12 +109,13 @@ def test_the_piece_of_a_caller_that_has_gone_is_not_run():
     work = Work()
 
     async def leave():
+        await work.heavy("first", 2 * TURN_SECONDS)()  # the turn is over: what comes now waits
         gone = asyncio.create_task(work.heavy("gone", 0.0)())
         await asyncio.sleep(0)
         gone.cancel()
 
-    work.run(leave, work.heavy("other", 0.0))
-    assert [name for name, _ in work.done] == ["other"]
+    work.run(leave, work.heavy("other", 2 * TURN_SECONDS))
+    assert sorted(name for name, _ in work.done) == ["first", "other"]
 
 
 def test_so_many_requests_begin_in_a_turn():
@@ -128,6 +129,58 @@ def test_so_many_requests_begin_in_a_turn():
     assert [len(turn) for turn in work.names_by_turn()] == [MAX_ARRIVALS, MAX_ARRIVALS, 1]
 
 
+def test_each_flow_has_its_turn():
+    work = Work()
+    flows = ["a"] * 4 + ["b"] * 2 + ["c"]
+    pieces = [partial(work.turns.heavy, partial(work.piece, flow, TURN_SECONDS), flow) for flow in flows]
+    work.run(*pieces)
+    assert [name for name, _ in work.done] == list("aabcaba")  # the first one did not have to wait
+
+
+def test_of_those_that_wait_to_begin_the_newest_goes_in_turn_with_the_oldest():
+    work = Work()
+    order: list[int] = []
+
+    async def begin(number: int):
+        await work.turns.arrive()
+        order.append(number)
+
+    waiting = range(MAX_ARRIVALS, 4 * MAX_ARRIVALS)
+    work.run(*(partial(begin, number) for number in range(4 * MAX_ARRIVALS)))
+    assert order[:MAX_ARRIVALS] == list(range(MAX_ARRIVALS))
+    assert order[MAX_ARRIVALS : MAX_ARRIVALS + 4] == [waiting[0], waiting[-1], waiting[1], waiting[-2]]
+    assert sorted(order) == list(range(4 * MAX_ARRIVALS))
+
+
+def test_those_that_wait_to_begin_have_their_turn_by_flow():
+    work = Work()
+    order: list[str] = []
+
+    async def begin(flow: str):
+        await work.turns.arrive(flow)
+        order.append(flow)
+
+    work.run(*(partial(begin, flow) for flow in ["crowd"] * 20 * MAX_ARRIVALS + ["other"]))
+    assert order.index("other") <= MAX_ARRIVALS + 1
+
+
+@pytest.mark.parametrize(("waiting", "begins"), [(MAX_ARRIVALS - 1, True), (MAX_ARRIVALS, False)])
+def test_nobody_begins_while_so_many_pieces_of_the_same_flow_wait(waiting, begins):
+    work = Work()
+    seen: list[tuple[str, int]] = []
+
+    async def begin(flow: str):
+        await work.turns.arrive(flow)
+        seen.append((flow, len(work.done)))
+
+    piece = partial(work.turns.heavy, partial(work.piece, "crowd", TURN_SECONDS), "crowd")
+    # one runs at once, and one before anybody begins
+    work.run(*[piece] * (waiting + 2), partial(begin, "crowd"), partial(begin, "other"))
+    crowd, other = dict(seen)["crowd"], dict(seen)["other"]
+    assert other == 2  # in the first turn after that
+    assert (crowd == other) is begins
+
+
 def test_turns_go_on_in_another_loop():
     work = Work()
     assert work.run(work.light("a", 2 * TURN_SECONDS)) == ["a"]
@@ -135,10 +188,15 @@ def test_turns_go_on_in_another_loop():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "rest"), [(0.01, 0.01), (LONGEST_REST, LONGEST_REST), (0.2, LONGEST_REST)]
+    ("seconds", "expected"),
+    [
+        (LIGHT_SECONDS / 4, [LIGHT_SECONDS / 4] * 3),
+        (LONGEST_REST, [LONGEST_REST]),
+        (4 * LONGEST_REST, [LONGEST_REST]),
+    ],
 )
 @pytest.mark.parametrize("light", [True, False])
-def test_heavy_pieces_rest_where_light_ones_come(seconds, rest, light):
+def test_heavy_pieces_rest_while_light_ones_wait_for_their_commit(seconds, expected, light):
     """The thread that commits needs the interpreter too: half of the time is left to it."""
     work = Work()
     rests: list[float] = []
@@ -153,7 +211,7 @@ def test_heavy_pieces_rest_where_light_ones_come(seconds, rest, light):
         await asyncio.gather(*heavy)
 
     work.run(both)
-    assert rests == ([pytest.approx(rest)] if light else [])
+    assert rests == (pytest.approx(expected) if light else [])
 
 
 @pytest.mark.parametrize("kind", ["light", "heavy"])

@@ -15,7 +15,7 @@ import msgspec
 from starlette.routing import BaseRoute, Route
 
 from hallmark.ca.possession import KeyAndProof, SigningRequestCsr, SubjectKey
-from hallmark.ca.service import CertificateAuthority, IssuedChain
+from hallmark.ca.service import CertificateAuthority, IssuedChain, token_flow
 from hallmark.core.encoding.json_document import check_names
 from hallmark.core.encoding.protojson import parse_bytes
 from hallmark.errors import HallmarkError, MalformedInput, Overloaded, Unauthenticated
@@ -180,12 +180,17 @@ class _Intake:
         self._budget = BodyBudget(service.config.max_body_bytes_in_flight)
         self._gate = Gate(service.config.max_calls, "signing requests")
 
-    def entered(self, scope: Scope) -> AbstractContextManager[None]:
-        """Hold a place for a call; raises `Overloaded`."""
-        return self._gate.entered(peer_of(scope))
+    def entered(self, scope: Scope, token: str) -> AbstractContextManager[None]:
+        """Hold a place for a call, of those for its address or, where that says nothing, for its token.
+
+        Raises `Overloaded`.
+        """
+        return self._gate.entered(peer_of(scope) or token_flow(token))
 
     async def read(self, decode: Callable[[bytes], _T], scope: Scope, receive: Receive) -> _T:
         """Read the request's body as a message."""
+        flow = f"certificates {peer_of(scope)}"
+        await self.service.turns.arrive(flow)
         with self._budget.hold() as hold:
             body = await read_body(
                 receive,
@@ -194,7 +199,7 @@ class _Intake:
                 seconds=self._config.body_timeout,
                 announced=content_length(scope),
             )
-            return await self.service.turns.light(lambda: _decode(decode, body))
+            return await self.service.turns.heavy(lambda: _decode(decode, body), flow)
 
 
 async def _give(answer: _Answer, _scope: Scope, _receive: Receive) -> _Answer:
@@ -205,7 +210,7 @@ async def _sign_v2(intake: _Intake, scope: Scope, receive: Receive) -> _Answer:
     request = await intake.read(_decode_v2, scope, receive)
     credentials = request.credentials or _Credentials()
     token = credentials.token or credentials.token_snake or _bearer_token(scope)
-    with intake.entered(scope):
+    with intake.entered(scope, token):
         issued = await intake.service.issue_certificate(token, _subject_v2(request))
     chain = [pem.strip() for pem in (issued.certificate, *issued.issuers)]
     return _Answer(msgspec.json.encode({"signedCertificateEmbeddedSct": {"chain": {"certificates": chain}}}))
@@ -222,8 +227,9 @@ async def _sign_v1(intake: _Intake, scope: Scope, receive: Receive) -> _Answer:
             parse_bytes(content, what="publicKey.content"),
             parse_bytes(request.proof or "", what="signedEmailAddress"),
         )
-    with intake.entered(scope):
-        issued = await intake.service.issue_certificate(_bearer_token(scope), subject)
+    token = _bearer_token(scope)
+    with intake.entered(scope, token):
+        issued = await intake.service.issue_certificate(token, subject)
     return _Answer(_print_chain(issued), PEM_CHAIN, 201)
 
 

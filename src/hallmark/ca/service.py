@@ -88,9 +88,10 @@ class CertificateAuthority:
         Raises `Unauthenticated`, what `prove_possession` and `plan_issuance` raise, `Overloaded`, or
         `RemoteError` with code `ctlog_failed` or `ca_backend_failed`.
         """
-        principal = await self._authenticate(raw_token)
-        plan = await self.turns.light(lambda: self._plan(subject, principal))
-        return IssuedChain(_pem(await self._issue(plan)), self.chain)
+        flow = token_flow(raw_token)
+        principal = await self._authenticate(raw_token, flow)
+        plan = await self.turns.heavy(lambda: self._plan(subject, principal), flow)
+        return IssuedChain(_pem(await self._issue(plan, flow)), self.chain)
 
     def _plan(self, subject: SubjectKey, principal: Principal) -> IssuancePlan:
         public_key = prove_possession(subject, principal, self.config.client_signing_algorithms)
@@ -98,7 +99,7 @@ class CertificateAuthority:
             self._authority, principal, public_key, now=self._clock(), serial=self._new_serial()
         )
 
-    async def _authenticate(self, raw_token: str) -> Principal:
+    async def _authenticate(self, raw_token: str, flow: str) -> Principal:
         if not raw_token:
             raise Unauthenticated("there is no identity token", code="missing_token")
         token = parse_token(raw_token)
@@ -107,24 +108,30 @@ class CertificateAuthority:
         verify = partial(
             verify_token, token, keys, oidc_issuer=issuer.url, audience=issuer.audience, now=self._clock()
         )
-        return identify(await self.turns.light(verify), issuer.issuer_type)
+        return identify(await self.turns.heavy(verify, flow), issuer.issuer_type)
 
-    async def _issue(self, plan: IssuancePlan) -> bytes:
+    async def _issue(self, plan: IssuancePlan, flow: str) -> bytes:
         """Sign, log and sign again; takes nothing but a linted plan, which serves once."""
-        precertificate = await self.turns.light(lambda: plan.sign_precertificate(self._sign))
+        precertificate = await self.turns.heavy(lambda: plan.sign_precertificate(self._sign), flow)
         try:
             sct = await self._ctlog.add_precertificate(precertificate, self._authority.chain)
         except Overloaded:
             raise
         except HallmarkError as error:
             raise RemoteError(f"the CT log: {error.message}", code="ctlog_failed") from error
-        return await self.turns.light(lambda: plan.sign_certificate(sct, self._ctlog_key, self._sign))
+        sign = partial(plan.sign_certificate, sct, self._ctlog_key, self._sign)
+        return await self.turns.heavy(sign, flow)
 
     def _sign(self, message: bytes) -> bytes:
         try:
             return self._key.sign(message)
         except HallmarkError as error:
             raise RemoteError(f"the issuing key: {error.message}", code="ca_backend_failed") from error
+
+
+def token_flow(raw_token: str) -> str:
+    """Name the flow in which a token's requests wait: what one token is used for delays no other."""
+    return f"token {hash(raw_token)}"
 
 
 def random_serial() -> int:

@@ -21,6 +21,7 @@ from hallmark.errors import HallmarkError, MalformedInput, Overloaded
 from hallmark.web.asgi import App, BodyBudget, Hold, Receive, Scope, Send, content_length, read_body, respond
 from hallmark.web.gate import Gate, peer_of
 from hallmark.web.problems import report_unexpected, status_of
+from hallmark.web.turns import Turns
 
 _TEXT: Final = b"text/plain; charset=utf-8"
 _ISSUER_TYPE: Final = "application/pkix-cert"
@@ -46,11 +47,13 @@ class _SubmissionRoute:
         config: CtLogConfig,
         budget: BodyBudget,
         gate: Gate,
+        turns: Turns,
     ) -> None:
         self._add = add
         self._max_body_bytes, self._max_chain = config.max_body_bytes, config.max_chain
         self._budget = budget
         self._gate = gate
+        self._turns = turns
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
@@ -68,18 +71,20 @@ class _SubmissionRoute:
             await respond(send, 200, body)
 
     async def _submit(self, scope: Scope, receive: Receive, hold: Hold) -> bytes:
+        await self._turns.arrive(f"submissions {peer_of(scope)}")
         submitted = await read_body(receive, self._max_body_bytes, hold=hold, announced=content_length(scope))
         with self._gate.entered(peer_of(scope)):
             return _print_sct(await self._add(_parse_chain(submitted, self._max_chain)))
 
 
-def hot_routes(service: CtLog) -> dict[str, App]:
-    """Give the submissions as raw ASGI callables, by path below the log's base."""
+def hot_routes(service: CtLog, turns: Turns | None = None) -> dict[str, App]:
+    """Give the submissions as raw ASGI callables, by path below the log's base; `turns` are the process's."""
+    turns = turns or Turns()
     budget = BodyBudget(service.config.max_body_bytes_in_flight)
     gate = Gate(MAX_SUBMISSIONS, "submissions")
     return {
-        "/ct/v1/add-chain": _SubmissionRoute(service.add_chain, service.config, budget, gate),
-        "/ct/v1/add-pre-chain": _SubmissionRoute(service.add_pre_chain, service.config, budget, gate),
+        "/ct/v1/add-chain": _SubmissionRoute(service.add_chain, service.config, budget, gate, turns),
+        "/ct/v1/add-pre-chain": _SubmissionRoute(service.add_pre_chain, service.config, budget, gate, turns),
     }
 
 

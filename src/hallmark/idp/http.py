@@ -28,6 +28,7 @@ DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 SECRET_GRANT: Final = "urn:hallmark:dev-token"  # noqa: S105 - the name of a grant type
 MAX_FIELDS: Final = 32
 
+_LOGINS: Final = "logins"  # the flow in which they wait, see `web.turns`
 _NO_STORE: Final = {"cache-control": "no-store", "pragma": "no-cache"}
 _CARRIED: Final = (
     "client_id",
@@ -91,7 +92,7 @@ class _Endpoints:
         checked = self._service.check_authorization(form)
         email = form.get("email", "")
         try:
-            code = await self._turns.light(lambda: self._service.authorize(checked, email))
+            code = await self._turns.heavy(lambda: self._service.authorize(checked, email), _LOGINS)
         except MalformedInput as error:
             page = login_page(
                 f"{self._config.oidc_issuer}/auth", _carried(form), email=email, error=error.message
@@ -110,7 +111,7 @@ class _Endpoints:
         form = await self._form(request)
         user_code, email = form.get("user_code", ""), form.get("email", "")
         try:
-            await self._turns.light(lambda: self._service.approve_device(user_code, email))
+            await self._turns.heavy(lambda: self._service.approve_device(user_code, email), _LOGINS)
         except (MalformedInput, OAuthError) as error:
             page = device_page(
                 f"{self._config.oidc_issuer}/device", user_code=user_code, email=email, error=error.message
@@ -123,7 +124,7 @@ class _Endpoints:
 
     async def start_device(self, request: Request) -> Response:
         form = await self._client_form(request)
-        codes = await self._turns.light(lambda: self._service.start_device(form))
+        codes = await self._turns.heavy(lambda: self._service.start_device(form), _LOGINS)
         page = f"{self._config.oidc_issuer}/device"
         answer = {
             "device_code": codes.device_code,
@@ -138,7 +139,7 @@ class _Endpoints:
     async def token(self, request: Request) -> Response:
         form = await self._client_form(request)
         with self._gate.entered(peer_of(request.scope)):
-            token = await self._turns.light(lambda: self._exchange(request, form))
+            token = await self._turns.heavy(lambda: self._exchange(request, form), _LOGINS)
         answer = {
             "access_token": token,  # the same token twice: some clients take the one, some the other
             "id_token": token,

@@ -1,7 +1,7 @@
 """CreateEntry, whatever the transport: read, check, append, and every failure as an answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 
 from hallmark.errors import HallmarkError, InvalidProof, Overloaded
 from hallmark.ports import Appended
@@ -19,9 +19,28 @@ class EntryCreator:
     def __init__(self, service: TlogService, metrics: TlogMetrics) -> None:
         self._service = service
         self._metrics = metrics
+        self._standing = service.bounds.standing
 
-    async def create(self, receive: Callable[[], Awaitable[Submission]], hold: Hold) -> Appended:
-        """Append the entry that `receive` gives, or find it in the log; `hold` is of what it receives."""
+    async def create(
+        self, receive: Callable[[], Awaitable[Submission]], hold: Hold, connection: Hashable = None
+    ) -> Appended:
+        """Append the entry that `receive` gives, or find it in the log; `hold` is of what it receives.
+
+        What comes of it is noted for the connection.
+        """
+        try:
+            appended = await self._create(receive, hold)
+        except Refused as refused:
+            if refused.answer.status < INTERNAL_ERROR[0]:
+                self._standing.refused(connection)
+            raise
+        if appended.duplicate:  # it cost as much as an entry
+            self._standing.refused(connection)
+        else:
+            self._standing.accepted(connection)
+        return appended
+
+    async def _create(self, receive: Callable[[], Awaitable[Submission]], hold: Hold) -> Appended:
         try:
             # a caller may wait long for its commit; what it has sent is let go before
             entry = await self._check(receive)

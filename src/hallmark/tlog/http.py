@@ -17,7 +17,7 @@ from hallmark.tlog.service import LIGHT_BYTES, Submission, TlogService
 from hallmark.web.asgi import App, Hold, Receive, Scope, Send, content_length, read_body, respond
 from hallmark.web.gate import peer_of
 from hallmark.web.json_structure import check_structure
-from hallmark.web.log_reads import ReadLoad, overloaded, read_routes
+from hallmark.web.log_reads import READS, ReadLoad, overloaded, read_routes
 from hallmark.web.problems import grpc_problem
 
 ENTRIES: Final = "/api/v2/log/entries"
@@ -71,12 +71,20 @@ class _CreateEntry:
         self._creator = EntryCreator(service, metrics)
         self._printer = EntryPrinter(service.log_id)
         self._bodies = service.bounds.bodies
+        self._standing = service.bounds.standing
+        self._turns = service.turns
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
+        connection = scope.get("client")
+        flow = self._standing.flow(connection)
+        if flow is not None:
+            flow = f"{flow} {peer_of(scope)}"
+            await self._turns.arrive(flow)
         try:
             with self._bodies.hold() as hold:
-                appended = await self._creator.create(partial(self._receive, scope, receive, hold), hold)
+                receiving = partial(self._receive, scope, receive, hold, flow)
+                appended = await self._creator.create(receiving, hold, connection)
         except Refused as refused:
             status = await _refuse(send, refused.answer)
         else:
@@ -87,7 +95,7 @@ class _CreateEntry:
                 await respond(send, 201, self._printer.print(appended))
         self._metrics.count(scope, status, time.perf_counter() - began)
 
-    async def _receive(self, scope: Scope, receive: Receive, hold: Hold) -> Submission:
+    async def _receive(self, scope: Scope, receive: Receive, hold: Hold, flow: str | None) -> Submission:
         config = self._config
         body = await read_body(
             receive,
@@ -97,7 +105,7 @@ class _CreateEntry:
             announced=content_length(scope),
         )
         parse = parse_create_entry if len(body) <= LIGHT_BYTES else _parse_large
-        return Submission(len(body), partial(parse, body), peer_of(scope))
+        return Submission(len(body), partial(parse, body), peer_of(scope), flow)
 
 
 def _parse_large(body: bytes) -> EntryRequest:
@@ -139,7 +147,7 @@ class _EntryRoute:
         try:
             index = _parse_index(request.path_params["index"])
             with self._load.bundles.entered(peer_of(request.scope)):
-                found = await self._load.turns.heavy(partial(self._reads.entry, index))
+                found = await self._load.turns.heavy(partial(self._reads.entry, index), READS)
         except Overloaded as error:
             return overloaded(error)
         except NotFound as error:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -15,20 +16,26 @@ from hallmark.tlog.config import PURE_ED25519, TlogConfig
 from hallmark.tlog.requests import DsseRequest, EntryRequest
 from hallmark.web.asgi import BodyBudget
 from hallmark.web.gate import Gate
+from hallmark.web.standing import NEW, Standing
 from hallmark.web.turns import Turns
 
 LIGHT_BYTES: Final = 32 * 1024  # more than a certificate and its signature; parsed and checked in under 1 ms
 MAX_HEAVY_CALLS: Final = 128  # of 10 signatures, 4 ms each: the last one waits five seconds
 MAX_HEAVY_BYTES: Final = 32 * 1024 * 1024  # 8 of the largest size, each held two to three times over
+ENVELOPES: Final = "envelopes"  # the flow of all that takes many pieces, see `web.turns`
 _OVERHEAD: Final = 256
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """What a client has sent: how large it is, how to read it, and from which address (see `web.gate`)."""
+    """What a client has sent: how large it is, how to read it, and from which address (see `web.gate`).
+
+    `flow` is what its connection waits in (see `web.standing`), None where it goes first.
+    """
 
     size: int
     parse: Callable[[], EntryRequest]
     peer: str = ""
+    flow: str | None = NEW
 
 
 class CheckedEntry(msgspec.Struct, frozen=True):
@@ -41,11 +48,14 @@ class CheckedEntry(msgspec.Struct, frozen=True):
 
 
 class WriteBounds:
-    """What all shards of a process, and both transports, share: room for bodies, and for checking them."""
+    """What all shards of a process, and both transports, share: room for bodies and for checking them,
+    and who has shown what.
+    """
 
     def __init__(self, max_body_bytes_in_flight: int) -> None:
         self.bodies = BodyBudget(max_body_bytes_in_flight)
         self.heavy = Gate(MAX_HEAVY_CALLS, "large entries", most_bytes=MAX_HEAVY_BYTES)
+        self.standing = Standing()
 
 
 class TlogService:
@@ -85,9 +95,11 @@ class TlogService:
         `Overloaded`.
         """
         if submission.size <= LIGHT_BYTES:
-            return await self.turns.light(lambda: self._read(submission))
+            if submission.flow is None:
+                return await self.turns.light(lambda: self._read(submission))
+            return await self.turns.heavy(lambda: self._read(submission), submission.flow)
         with self.heavy.entered(submission.peer, submission.size):
-            return await self.turns.heavy(lambda: self._read(submission))
+            return await self.turns.heavy(lambda: self._read(submission), f"{ENVELOPES} {submission.peer}")
 
     def _read(self, submission: Submission) -> CheckedEntry | DsseRequest:
         request = submission.parse()
@@ -100,7 +112,7 @@ class TlogService:
         """Check an envelope; each operation with a key is a piece of work. Raises as `read` does."""
         if not self.config.accept_dsse:
             raise MalformedInput("this log takes no envelopes", code="unsupported_entry")
-        heavy = self.turns.heavy
+        heavy = partial(self.turns.heavy, flow=f"{ENVELOPES} {submission.peer}")
         with self.heavy.entered(submission.peer, submission.size):
             check = await heavy(lambda: EnvelopeCheck(request, self._dsse_algorithms))
             steps = check.steps()

@@ -105,6 +105,8 @@ class _Stamp:
     async def _stamp(self, scope: Scope, receive: Receive) -> bytes:
         if scope["method"] != "POST":
             raise _Refusal(405, f"method {scope['method']} is not allowed, but [POST] are")
+        flow = f"timestamps {peer_of(scope)}"
+        await self._turns.arrive(flow)
         with self._budget.hold() as hold:
             body = await read_body(
                 receive,
@@ -114,7 +116,7 @@ class _Stamp:
                 announced=content_length(scope),
             )
             with self._gate.entered(peer_of(scope)):
-                return await self._turns.light(lambda: self._service.stamp(_parse(scope, body)))
+                return await self._turns.heavy(lambda: self._service.stamp(_parse(scope, body)), flow)
 
 
 def _parse(scope: Scope, body: bytes) -> TimestampRequest:

@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Router
 
 from hallmark.web.asgi import App, Receive, Scope, Send
+from hallmark.web.gate import peer_of
 from hallmark.web.problems import INTERNAL_ERROR, grpc_problem, report_unexpected
 from hallmark.web.turns import Turns
 
@@ -35,7 +36,7 @@ class Dispatcher:
         if hot is not None:
             await hot(scope, receive, send)
             return
-        await self._turns.arrive()
+        await self._turns.arrive(peer_of(scope))
         if scope["path"].isprintable():
             await self._cold(scope, receive, send)
         else:

@@ -32,6 +32,7 @@ _GZIP_LEVEL: Final = 1  # higher ones save 4 % and cost a third more
 MAX_COMPRESSED_BYTES: Final = 16 * 1024 * 1024  # in one process: 50 bundles of ordinary entries
 MAX_COMPRESSIBLE_BYTES: Final = 2 * 1024 * 1024  # 256 entries of 8 KiB, 30 ms of another thread
 MAX_BUNDLE_READS: Final = 1024  # that wait for a turn in a process: the last one for some seconds
+READS: Final = "reads"  # the flow in which they wait, see `web.turns`
 _GZIP_TAG: Final = "-gzip"
 _OCTETS: Final = "application/octet-stream"
 _REFUSED_QUALITIES: Final = frozenset({"q=0", "q=0.0", "q=0.00", "q=0.000"})
@@ -69,7 +70,7 @@ class _ServedLog:
     async def checkpoint(self, request: Request) -> Response:
         """The newest checkpoint, which must never come from a cache unasked."""
         try:
-            data = await self._load.turns.light(self._log.checkpoint)
+            data = await self._load.turns.heavy(self._log.checkpoint, READS)
         except NotFound as error:
             return _not_found(error)
         headers = {**_NOW, "Content-Type": "text/plain; charset=utf-8"}
@@ -82,7 +83,7 @@ class _ServedLog:
         answer = _Answer(request, {**_FOREVER, "Content-Type": _OCTETS}, self._load.outgoing)
         try:
             tile = parse_tile_path(request.path_params["path"], self._folder)
-            if not await self._load.turns.light(partial(self._log.has_tile, tile)):
+            if not await self._load.turns.heavy(partial(self._log.has_tile, tile), READS):
                 raise NotFound("the log has no such tile yet")
             tag = tile.path(self._folder)
             if (unchanged := answer.unchanged(tag, f"{tag}{_GZIP_TAG}")) is not None:
@@ -99,15 +100,15 @@ class _ServedLog:
     async def _hashes(self, answer: "_Answer", tile: TileId, tag: str) -> Response:
         if answer.is_head:
             return answer.head(HASH_SIZE * tile.width, tag)
-        return answer.whole(await self._load.turns.light(partial(self._log.tile, tile)), tag)
+        return answer.whole(await self._load.turns.heavy(partial(self._log.tile, tile), READS), tag)
 
     async def _bundle(self, answer: "_Answer", tile: TileId, tag: str) -> Response:
         turns = self._load.turns
         if tile.width == TILE_WIDTH:
             answer.headers["Vary"] = "Accept-Encoding"
-        stored = await turns.light(partial(self._log.stored, tile))
+        stored = await turns.heavy(partial(self._log.stored, tile), READS)
         if stored is None:
-            return answer.whole(await turns.heavy(partial(self._log.tile, tile)), tag)
+            return answer.whole(await turns.heavy(partial(self._log.tile, tile), READS), tag)
         small = await self._load.compressed.find(self, tag, stored) if answer.accepts_gzip() else None
         if small is not None:
             answer.headers["Content-Encoding"] = "gzip"

@@ -1,24 +1,54 @@
 """Turns of the event loop, shared out: nobody waits for the work of others longer than a few milliseconds.
 
 Everything that a request costs runs as pieces, and a turn of the loop takes as many as it has time for.
-What does not fit waits for the next one, in two queues: the light pieces of ordinary requests, and the
-heavy ones of requests that take many or long pieces. A heavy piece gets through whatever comes, but where
-light ones came too, as much time is left after it as it took: the committing thread, which they wait for,
-needs the interpreter again and again.
+Light pieces are those of callers who have shown that they append entries (`web.standing`): they run as they
+come. All else is heavy, whatever it takes: it gets through whatever comes, but where light pieces came too,
+as much time is left after it as it took, for them and for the committing thread, which they wait for.
+
+What waits among the heavy ones has the name of a flow, and every flow has its turn: who sends a thousand
+requests under one name delays himself.
 """
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
 TURN_SECONDS: Final = 0.004  # a commit takes about one: a caller waits a few turns and should not notice
 LONGEST_REST: Final = 0.05  # between heavy pieces, while others need the processor for their commits
-MAX_ARRIVALS: Final = 32  # a tenth of a millisecond each, before any work of ours
-_Queue = deque[tuple[Callable[[], Any], "asyncio.Future[Any]"]]
+LIGHT_SECONDS: Final = 0.05  # after a light piece: a commit under load, with its sync of the disk
+MAX_ARRIVALS: Final = 16  # a fifth of a millisecond each, before any work of ours
+_Piece = tuple[Callable[[], Any], "asyncio.Future[Any]"]
+
+
+class _Flows(Generic[T]):
+    """What waits: in order within a flow, and one of each flow in turn."""
+
+    def __init__(self) -> None:
+        self._flows: OrderedDict[str, deque[T]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._flows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._flows)
+
+    def count(self, flow: str) -> int:
+        return len(self._flows.get(flow, ()))
+
+    def push(self, flow: str, item: T) -> None:
+        self._flows.setdefault(flow, deque()).append(item)
+
+    def pop(self, flow: str, *, newest: bool = False) -> T:
+        waiting = self._flows.pop(flow)
+        item = waiting.pop() if newest else waiting.popleft()
+        if waiting:
+            self._flows[flow] = waiting
+        return item
 
 
 class Turns:
@@ -26,24 +56,31 @@ class Turns:
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
-        self._light: _Queue = deque()
-        self._heavy: _Queue = deque()
+        self._light: deque[_Piece] = deque()
         self._began = 0.0
         self._turning = False
-        self._heavy_due = False
-        self._heavy_loop: asyncio.AbstractEventLoop | None = None
-        self._light_came = False
-        self._arriving: deque[asyncio.Future[None]] = deque()
-        self._arrived = 0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._light_came = False
+        self._rests_until = 0.0
+        self._heavy: _Flows[_Piece] = _Flows()
+        self._arriving: _Flows[asyncio.Future[None]] = _Flows()
+        self._arrived = 0
+        self._heavy_began = 0.0
+        self._heavy_turning = False
+        self._resting = False
+        self._heavy_loop: asyncio.AbstractEventLoop | None = None
 
-    async def arrive(self) -> None:
-        """Begin a request that goes through routing: so many in a turn, because that is work too."""
-        if not self._arriving and self._has_time() and self._arrived < MAX_ARRIVALS:
+    async def arrive(self, flow: str = "") -> None:
+        """Begin a request: so many in a turn, because that is work too.
+
+        None begins while as many pieces of its flow wait. Where many wait, the newest begins in turn with
+        the oldest: who comes into a crowd need not wait for all of it.
+        """
+        if not self._arriving and self._heavy_has_time() and self._may_begin(flow):
             self._arrived += 1
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._arriving.append(future)
+        self._arriving.push(flow, future)
         await future
 
     async def light(self, work: Callable[[], T]) -> T:
@@ -51,15 +88,13 @@ class Turns:
         self._light_came = True
         if not self._light and self._has_time():
             return work()
-        return await self._wait(self._light, work)
+        return await _wait(self._light.append, work)
 
-    async def heavy(self, work: Callable[[], T]) -> T:
-        """Run a piece of a request that has many, or a long one: after those that came before it."""
-        loop = asyncio.get_running_loop()
-        if not self._heavy_due or loop is not self._heavy_loop:
-            self._heavy_due, self._heavy_loop = True, loop
-            loop.call_soon(self._heavy_turn, loop)
-        return await self._wait(self._heavy, work)
+    async def heavy(self, work: Callable[[], T], flow: str = "") -> T:
+        """Run any other piece: at once where nothing waits, else in the turn of its flow."""
+        if not self._heavy and self._heavy_has_time():
+            return work()
+        return await _wait(partial(self._heavy.push, flow), work)
 
     def _has_time(self) -> bool:
         """Say whether this turn has time left; the first piece of a turn notes when it began."""
@@ -73,44 +108,72 @@ class Turns:
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         self._turning = True
         self._began = self._clock()
-        self._arrived = 0
         loop.call_soon(self._turn, loop)
-
-    async def _wait(self, queue: _Queue, work: Callable[[], T]) -> T:
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        queue.append((work, future))
-        del work
-        try:
-            return await future
-        finally:
-            del future  # what failed would hold it, and it holds what failed, until somebody collects garbage
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin another turn, as long as somebody waits."""
-        if not (self._arriving or self._light):
+        if not self._light:
             self._turning = False
             return
         self._begin(loop)
-        while self._arriving and self._arrived < MAX_ARRIVALS:
-            self._arrived += 1
-            arrived = self._arriving.popleft()
-            if not arrived.done():  # else the caller has gone
-                arrived.set_result(None)
         while self._light and self._has_time():
             _run(*self._light.popleft())
 
-    def _heavy_turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Run what a turn has time for, at least one piece, and rest as long where light ones came."""
-        began, took = self._clock(), 0.0
-        while self._heavy and took < TURN_SECONDS:
-            _run(*self._heavy.popleft())
-            took = self._clock() - began
-        self._heavy_due = bool(self._heavy)
-        if self._heavy and self._light_came:
-            loop.call_later(min(took, LONGEST_REST), self._heavy_turn, loop)
-        elif self._heavy:
-            loop.call_soon(self._heavy_turn, loop)
-        self._light_came = False
+    def _heavy_has_time(self) -> bool:
+        """Say the same of the time for heavy pieces, which has rests."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._heavy_loop:
+            self._heavy_loop, self._heavy_turning, self._resting = loop, False, False
+        if self._resting:
+            return False
+        if self._heavy_turning:
+            return self._clock() - self._heavy_began < TURN_SECONDS
+        self._begin_heavy()
+        loop.call_soon(self._end_heavy, loop)
+        return True
+
+    def _begin_heavy(self) -> None:
+        self._heavy_turning, self._heavy_began, self._arrived = True, self._clock(), 0
+
+    def _end_heavy(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Rest as long as it took, with all that began in it, where light pieces came lately."""
+        now = self._clock()
+        took, self._heavy_turning = now - self._heavy_began, False
+        if self._light_came:
+            self._light_came, self._rests_until = False, now + LIGHT_SECONDS
+        if now < self._rests_until:
+            self._resting = True
+            loop.call_later(min(took, LONGEST_REST), self._next_heavy, loop)
+        else:
+            self._next_heavy(loop)
+
+    def _next_heavy(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run what a turn has time for, at least one piece, and let others begin."""
+        self._resting = False
+        if not (self._heavy or self._arriving):
+            return
+        self._begin_heavy()
+        while self._heavy and self._clock() - self._heavy_began < TURN_SECONDS:
+            _run(*self._heavy.pop(next(iter(self._heavy))))
+        while (flow := next(filter(self._may_begin, self._arriving), None)) is not None:
+            self._arrived += 1
+            arrived = self._arriving.pop(flow, newest=self._arrived % 2 == 0)
+            if not arrived.done():  # else the caller has gone
+                arrived.set_result(None)
+        loop.call_soon(self._end_heavy, loop)  # after those that begin now
+
+    def _may_begin(self, flow: str) -> bool:
+        return self._arrived < MAX_ARRIVALS and self._heavy.count(flow) < MAX_ARRIVALS
+
+
+async def _wait(push: Callable[[_Piece], None], work: Callable[[], T]) -> T:
+    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    push((work, future))
+    del work
+    try:
+        return await future
+    finally:
+        del future  # what failed would hold it, and it holds what failed, until somebody collects garbage
 
 
 def _run(work: Callable[[], Any], future: "asyncio.Future[Any]") -> None:

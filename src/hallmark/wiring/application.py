@@ -239,7 +239,7 @@ def open_application(
     ctlog, ctlog_reads = parts.ctlog()
     ca = parts.ca(ctlog, idp)
     ca_hot, tsa_hot = ca_http.hot_routes(ca), tsa_http.hot_routes(tsa, turns)
-    ctlog_hot = ctlog_http.hot_routes(ctlog)
+    ctlog_hot = ctlog_http.hot_routes(ctlog, turns)
     hot = {
         **tlog_http.hot_routes(tlog, metrics.rekor),
         **ca_hot,

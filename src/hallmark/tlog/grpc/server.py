@@ -37,6 +37,7 @@ from hallmark.tlog.metrics import TlogMetrics
 from hallmark.tlog.service import Submission, TlogService
 from hallmark.web.asgi import BodyBudget
 from hallmark.web.gate import distinct_address
+from hallmark.web.log_reads import READS
 from hallmark.web.problems import INTERNAL_ERROR, report_unexpected
 
 SERVICE: Final = DESCRIPTOR.services_by_name["Rekor"].full_name
@@ -155,6 +156,7 @@ class _Rekor:
         self._creator = EntryCreator(service, metrics)
         config = service.config
         self._bodies = service.bounds.bodies
+        self._standing = service.bounds.standing
         at_once = max(config.max_body_bytes_in_flight // (_COPIES * config.max_body_bytes), 1)
         self._receiving = asyncio.Semaphore(at_once)
         self._held = _HeldAnswers()
@@ -165,10 +167,14 @@ class _Rekor:
             self._metrics.grpc_received("CreateEntry", len(data))
             hold.take(len(data))
             self._held.hold(context, min(len(data), _MAX_ENTRY_BYTES) + _ANSWER_BYTES)
-            return Submission(len(data), partial(entry_request, data), _address(context.peer()))
+            flow = self._standing.flow(connection)
+            peer = _address(connection)
+            waits = None if flow is None else f"{flow} {peer}"
+            return Submission(len(data), partial(entry_request, data), peer, waits)
 
+        connection = context.peer()
         with self._bodies.hold() as hold:
-            appended = await self._creator.create(read, hold)
+            appended = await self._creator.create(read, hold, connection)
         if not appended.duplicate:
             return entry_message(self._service.log_id, appended)
         await context.send_initial_metadata((("x-log-index", str(appended.index)),))
@@ -206,15 +212,15 @@ class _Rekor:
         service = self._service
         with _refusing():
             self._held.hold(context, _ANSWER_BYTES)
-            note = await service.turns.light(service.reads.checkpoint)
+            note = await service.turns.heavy(service.reads.checkpoint, READS)
         return HttpBody(content_type="text/plain; charset=utf-8", data=note)
 
     async def _read(self, path: str, context: Context) -> HttpBody:
         reads, turns = self._service.reads, self._service.turns
         with _refusing():
             tile = parse_tile_path(path)
-            self._held.hold(context, await turns.light(partial(self._size, tile)))
-            data = await turns.heavy(partial(reads.tile, tile))
+            self._held.hold(context, await turns.heavy(partial(self._size, tile), READS))
+            data = await turns.heavy(partial(reads.tile, tile), READS)
         return HttpBody(content_type=_OCTETS, data=data)
 
     def _size(self, tile: TileId) -> int:
