@@ -11,10 +11,12 @@ requests under one name delays himself.
 
 import asyncio
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
+
+from hallmark.web.flows import Flows
 
 T = TypeVar("T")
 
@@ -23,32 +25,6 @@ LONGEST_REST: Final = 0.05  # between heavy pieces, while others need the proces
 LIGHT_SECONDS: Final = 0.05  # after a light piece: a commit under load, with its sync of the disk
 MAX_ARRIVALS: Final = 16  # a fifth of a millisecond each, before any work of ours
 _Piece = tuple[Callable[[], Any], "asyncio.Future[Any]"]
-
-
-class _Flows(Generic[T]):
-    """What waits: in order within a flow, and one of each flow in turn."""
-
-    def __init__(self) -> None:
-        self._flows: OrderedDict[str, deque[T]] = OrderedDict()
-
-    def __bool__(self) -> bool:
-        return bool(self._flows)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._flows)
-
-    def count(self, flow: str) -> int:
-        return len(self._flows.get(flow, ()))
-
-    def push(self, flow: str, item: T) -> None:
-        self._flows.setdefault(flow, deque()).append(item)
-
-    def pop(self, flow: str, *, newest: bool = False) -> T:
-        waiting = self._flows.pop(flow)
-        item = waiting.pop() if newest else waiting.popleft()
-        if waiting:
-            self._flows[flow] = waiting
-        return item
 
 
 class Turns:
@@ -62,8 +38,8 @@ class Turns:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._light_came = False
         self._rests_until = 0.0
-        self._heavy: _Flows[_Piece] = _Flows()
-        self._arriving: _Flows[asyncio.Future[None]] = _Flows()
+        self._heavy: Flows[_Piece] = Flows()
+        self._arriving: Flows[asyncio.Future[None]] = Flows()
         self._arrived = 0
         self._heavy_began = 0.0
         self._heavy_turning = False
@@ -154,7 +130,7 @@ class Turns:
             return
         self._begin_heavy()
         while self._heavy and self._clock() - self._heavy_began < TURN_SECONDS:
-            _run(*self._heavy.pop(next(iter(self._heavy))))
+            _run(*self._heavy.pop())
         while (flow := next(filter(self._may_begin, self._arriving), None)) is not None:
             self._arrived += 1
             arrived = self._arriving.pop(flow, newest=self._arrived % 2 == 0)

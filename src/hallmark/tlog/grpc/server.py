@@ -7,7 +7,6 @@ The handlers are registered by hand: four methods need no generated stubs, which
 one version of grpcio that made them.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -18,16 +17,19 @@ from urllib.parse import unquote
 import grpc
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from hallmark.core.merkle import HASH_SIZE
 from hallmark.core.tiles import MAX_ENTRY_BYTES, TileId, parse_tile_path
 from hallmark.errors import ConfigurationError, HallmarkError, MalformedInput, NotFound, Overloaded
 from hallmark.tlog.answers import Refusal, Refused, duplicate_message, refusal
 from hallmark.tlog.creation import EntryCreator
+from hallmark.tlog.grpc.decoding import Registrar
 from hallmark.tlog.grpc.messages import entry_message, entry_request, status_message
+from hallmark.tlog.grpc.receiving import Places
 from hallmark.tlog.grpc.rekor_v2_pb2 import (
     DESCRIPTOR,
     EntryBundleRequest,
@@ -117,9 +119,11 @@ class GrpcServer:
             ),
         )
         self._server.add_generic_rpc_handlers((_handlers(_Rekor(service, metrics), metrics),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(
-            (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        registrar = Registrar(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, registrar)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            reflection.aio.ReflectionServicer(names), registrar
         )
         self.port = self._listen(address, tls)
 
@@ -158,12 +162,12 @@ class _Rekor:
         self._bodies = service.bounds.bodies
         self._standing = service.bounds.standing
         at_once = max(config.max_body_bytes_in_flight // (_COPIES * config.max_body_bytes), 1)
-        self._receiving = asyncio.Semaphore(at_once)
+        self._receiving = Places(at_once)
         self._held = _HeldAnswers()
 
     async def create_entry(self, messages: AsyncIterator[bytes], context: Context) -> Any:
         async def read() -> Submission:
-            data = await self._receive(messages)
+            data = await self._receive(messages, connection)
             self._metrics.grpc_received("CreateEntry", len(data))
             hold.take(len(data))
             self._held.hold(context, min(len(data), _MAX_ENTRY_BYTES) + _ANSWER_BYTES)
@@ -180,26 +184,19 @@ class _Rekor:
         await context.send_initial_metadata((("x-log-index", str(appended.index)),))
         raise Refused(Refusal(status=409, grpc_code=6, message=duplicate_message(appended.index)))
 
-    async def _receive(self, messages: AsyncIterator[bytes]) -> bytes:
+    async def _receive(self, messages: AsyncIterator[bytes], connection: str) -> bytes:
         """Receive the call's one message, once there is room for one of the largest size."""
         config = self._service.config
-        seconds = config.body_timeout
-        try:
-            await asyncio.wait_for(self._receiving.acquire(), config.append_timeout)
-        except TimeoutError:
-            raise Overloaded("too many requests are still arriving", code="too_many_bodies") from None
         # grpcio keeps the generator, and that the message, for ever, unless it is closed
         reading = cast("AsyncGenerator[bytes, None]", aiter(messages))
+        read = partial(anext, reading)
         try:
-            return await asyncio.wait_for(anext(reading), seconds)
-        except TimeoutError:
-            raise MalformedInput(
-                f"the message did not arrive within {seconds:g} seconds", code="body_too_slow"
-            ) from None
+            return await self._receiving.receive(
+                connection, read, seconds=config.body_timeout, patience=config.append_timeout
+            )
         except StopAsyncIteration:
             raise MalformedInput("the call has no message", code="malformed_json") from None
         finally:
-            self._receiving.release()
             await reading.aclose()
 
     async def get_tile(self, message: TileRequest, context: Context) -> HttpBody:
@@ -282,8 +279,7 @@ def _handlers(rekor: _Rekor, metrics: TlogMetrics) -> grpc.GenericRpcHandler:
     create = _guarded("CreateEntry", rekor.create_entry, metrics)
     methods = {"CreateEntry": grpc.stream_unary_rpc_method_handler(create, None, _serialize)} | {
         name: grpc.unary_unary_rpc_method_handler(
-            _guarded(name, _sized(name, handler, metrics), metrics),
-            request_deserializer=message.FromString,
+            _guarded(name, _parsing(name, message, handler, metrics), metrics),
             response_serializer=_serialize,
         )
         for name, message, handler in rows
@@ -295,14 +291,19 @@ def _serialize(message: Any) -> bytes:
     return bytes(message.SerializeToString())
 
 
-def _sized(name: str, handler: Handler, metrics: TlogMetrics) -> Handler:
-    """Note the size of the message that a call begins with."""
+def _parsing(name: str, kind: Any, handler: Handler, metrics: TlogMetrics) -> Handler:
+    """Parse the message that a call begins with, and note its size."""
 
-    async def sized(message: Any, context: Context) -> Any:
-        metrics.grpc_received(name, message.ByteSize())
+    async def parsing(data: bytes, context: Context) -> Any:
+        metrics.grpc_received(name, len(data))
+        try:
+            message = kind.FromString(data)
+        except DecodeError:
+            message = f"the bytes are no {kind.DESCRIPTOR.name}"
+            raise Refused(Refusal(status=400, grpc_code=3, message=message)) from None
         return await handler(message, context)
 
-    return sized
+    return parsing
 
 
 def _guarded(name: str, handler: Handler, metrics: TlogMetrics) -> Handler:
