@@ -78,6 +78,22 @@ def crowd(target: "Target", requests: Sequence[bytes], connections: int = CONNEC
     return ", ".join(f"{count} x {status}" for status, count in statuses.most_common())
 
 
+def sockets(target: "Target") -> str:
+    """10,000 connections opened as fast as can be, which then say nothing."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    print("begin", flush=True)
+    began, opened = time.monotonic(), []
+    for _ in range(10_000):
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.connect_ex(target.address)
+        opened.append(sock)
+    took = time.monotonic() - began
+    time.sleep(target.seconds)
+    return f"{len(opened)} opened in {took:.1f} s"
+
+
 def _post(path: str, body: bytes, more: str = "") -> bytes:
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{more}Content-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
@@ -202,4 +218,5 @@ CROWD = {
     "trust-files": trust_files,
     "issuers": issuers,
     "login-pages": login_pages,
+    "sockets": sockets,
 }

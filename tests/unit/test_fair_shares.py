@@ -4,6 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.routing import Mount
 from tests.support.asgi_call import call
 from tests.support.small_ca import SmallCa, key_request
 from tests.support.tsa_authority import NOW, Authority
@@ -16,6 +17,8 @@ from hallmark.tsa import http as tsa_http
 from hallmark.tsa.config import TsaConfig
 from hallmark.tsa.service import TimestampAuthority
 from hallmark.web.turns import Turns
+from hallmark.wiring import witness as wiring_witness
+from hallmark.witness.config import WitnessConfig
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -88,3 +91,18 @@ def test_a_submission_to_the_ct_log_waits_with_the_submissions(small):
 
 def test_the_flow_of_a_token_is_its_own():
     assert token_flow("a") == token_flow("a") != token_flow("b")
+
+
+def test_reads_of_a_witness_leave_half_of_the_time_to_checkpoints(tmp_path, monkeypatch):
+    made: list[Turns] = []
+    monkeypatch.setattr(wiring_witness, "Turns", lambda: made.append(NotedTurns()) or made[-1])
+    opened = wiring_witness.open_witness(tmp_path, "w.example/1", WitnessConfig(logs={}), on_failure=raise_it)
+    (turns,) = made
+    routes = [Mount("", app=opened.app)]
+    assert call(routes, "GET", f"/{'0' * 64}/checkpoint").status == 404
+    assert call(routes, "POST", "/add-checkpoint", b"none").status == 400
+    assert (turns.arrived, turns.worked) == ([""], ["light"])
+
+
+def raise_it(error: BaseException) -> None:
+    raise error

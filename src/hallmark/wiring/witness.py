@@ -22,6 +22,7 @@ from hallmark.errors import ConfigurationError, MalformedInput
 from hallmark.web.application import Dispatcher
 from hallmark.web.asgi import App
 from hallmark.web.health import health_routes
+from hallmark.web.turns import Turns
 from hallmark.wiring.application import utc_now
 from hallmark.witness import http
 from hallmark.witness.config import WitnessConfig
@@ -58,9 +59,10 @@ def open_witness(
     state = SqliteWitnessState(root / "heads.db")
     keys = CosigningKeys(known.name, [_load(root, key) for key in _KEYS])
     witness = Witness(config, keys, state, utc_now, on_failure=on_failure)
-    hot = http.hot_routes(witness)
+    turns = Turns()
+    hot = http.hot_routes(witness, turns)
     routes = [*health_routes(), *http.routes(witness, hot)]
-    return OpenWitness(Dispatcher(routes, hot), keys.vkeys)
+    return OpenWitness(Dispatcher(routes, hot, turns), keys.vkeys)
 
 
 def _create(root: Path, name: str) -> None:
