@@ -7,7 +7,7 @@ a signature that does not hold is checked as long as one that does. So a connect
 from collections.abc import Hashable
 from typing import Final
 
-MAX_CONNECTIONS: Final = 16_384  # as many as a process has; a stranger's record is forgotten first
+MAX_CONNECTIONS: Final = 16_384  # as many as a process has; what was noted longest ago is forgotten first
 REPAID_BY: Final = 8  # entries after one that was refused: nobody buys a costly refusal with one entry
 NEW: Final = "new"
 REFUSED: Final = "refused"
