@@ -15,7 +15,7 @@ AT_ONCE = 2
 CPU_SECONDS = 15
 """A change that loops for ever is noticed by this: the judges of one take a few seconds."""
 
-SECONDS = 30
+SECONDS = 120
 """A change that waits for ever is noticed by this."""
 
 MEMORY_BYTES = 8 << 30
