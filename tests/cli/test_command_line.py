@@ -240,7 +240,7 @@ def test_overwrites_nothing_but_bundles(folder, environment, bundle):
     os.mkfifo(folder / "pipe")
     done = run(folder, environment, "sign", "--overwrite", "--bundle", bundle, "app")
     assert done.returncode == 2
-    assert f"{bundle} is no bundle, so it is not replaced" in done.stderr
+    assert f"{bundle} is not a bundle, so it is not replaced" in done.stderr
 
 
 def test_a_fault_that_nothing_expected_hides_no_other_file(folder, environment, values):

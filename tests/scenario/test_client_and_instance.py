@@ -417,7 +417,7 @@ class TestCommands:
             file.write_text("x")
         os.mkfifo(files[1])
         done = machine.run("sign", *map(str, files), "--identity-token", token, exit_code=2)
-        assert "pipe is no regular file" in done.stderr
+        assert "pipe is not a regular file" in done.stderr
         machine.run("verify", str(files[0]), str(files[2]), *machine.who())
 
     def test_nothing_is_signed_when_a_file_is_missing(self, machine, artifact, token):

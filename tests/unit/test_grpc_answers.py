@@ -177,17 +177,18 @@ def test_one_address_has_half_of_the_places_for_large_entries(peer, address, sta
 
 @pytest.mark.parametrize(("mebibytes", "places"), [(4, 1), (16, 2), (24, 3)])
 def test_so_many_messages_are_received_at_a_time_as_fit_twice(mebibytes, places):
-    begun = []
+    begun, full = [], asyncio.Event()
 
     async def never():
         begun.append(None)
+        if len(begun) == places:
+            full.set()
         await asyncio.Event().wait()
         yield b""
 
     async def both(rekor):
         first = [asyncio.create_task(rekor.create_entry(never(), Call())) for _ in range(places)]
-        while len(begun) < places:
-            await asyncio.sleep(0)
+        await full.wait()
         with pytest.raises(Refused) as refused:
             await rekor.create_entry(one(message_of(hashedrekord())), Call())
         assert not any(task.done() for task in first)

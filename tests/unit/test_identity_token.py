@@ -84,7 +84,7 @@ def test_never_shows_the_token_in_its_text():
 
 
 def test_an_empty_token_is_told_from_one_that_is_none():
-    for raw, said in (("", "is empty"), (" \n", "is empty"), ("x", "is no JWT")):
+    for raw, said in (("", "is empty"), (" \n", "is empty"), ("x", "is not a JWT")):
         with pytest.raises(MalformedInput, match=said):
             parse_identity_token(raw)
 

@@ -198,7 +198,7 @@ def test_a_policy_has_up_to_512_kibibytes():
 def test_a_url_has_up_to_2048_bytes(more):
     line = f"log {key_text(1)} " + "https://x/".ljust(MAX_URL_BYTES + more, "a")
     if more:
-        too_many("is no URL", line)
+        too_many("is not a URL", line)
     else:
         assert len(policy(line).logs[0].url) == MAX_URL_BYTES
 

@@ -54,7 +54,7 @@ def _verify_proof(subject: KeyAndProof, principal: Principal) -> PublicKey:
         key.verify(subject.proof, principal.name.encode())
     except InvalidSignature:
         raise InvalidSignature(
-            f"the proof of possession is no signature over {principal.name!r} by the key",
+            f"the proof of possession is not a signature over {principal.name!r} by the key",
             code="invalid_proof_of_possession",
         ) from None
     return key

@@ -1,4 +1,4 @@
-"""`hallmark doctor`: look at everything between this machine and an instance, and say what to mend."""
+"""`hallmark doctor`: look at everything between this machine and an instance, and say how to fix it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -151,14 +151,16 @@ def _contexts() -> str:
 
 def _check_stored(context: Context, now: datetime) -> None:
     material = kept_trust(context)
-    mend = f"hallmark context update {context.name}"
+    command = f"hallmark context update {context.name}"
     if material is None:
-        raise TrustError(f"no trust material for {context.name!r}", code="missing_trust_material", hint=mend)
+        raise TrustError(
+            f"no trust material for {context.name!r}", code="missing_trust_material", hint=command
+        )
     if material.expires - now < _SOON:
         raise TrustError(
             f"the trust material for {context.name!r} ends at {material.expires:%Y-%m-%d %H:%M} UTC",
             code="expired_trust_material",
-            hint=mend,
+            hint=command,
         )
 
 

@@ -8,7 +8,7 @@ from hallmark.cli.lazy_group import CommandRow, LazyGroup
 
 COMMANDS: Final = {
     "fsck": CommandRow("hallmark.cli.log_fsck", "Recompute every hash of a log and say what is wrong."),
-    "reindex": CommandRow("hallmark.cli.log_reindex", "Make lost parts of a dedup index anew."),
+    "reindex": CommandRow("hallmark.cli.log_reindex", "Rebuild lost parts of a dedup index."),
     "restore": CommandRow("hallmark.cli.log_restore", "Bring back logs of a copied or damaged directory."),
     "mirror": CommandRow("hallmark.cli.log_mirror", "Copy a log from its read side, verifying all of it."),
     "vkeys": CommandRow("hallmark.cli.log_vkeys", "Print the verifier keys of the logs, for witnesses."),

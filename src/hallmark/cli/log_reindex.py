@@ -1,4 +1,4 @@
-"""`hallmark log reindex`: make lost or damaged runs of a dedup index anew from the log's entries."""
+"""`hallmark log reindex`: rebuild lost or damaged runs of a dedup index from the log's entries."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from hallmark.cli.progress import Progress
 @log_option
 @json_option
 def command(*, data: Path, log: str, as_json: bool) -> None:
-    """Make those runs of the dedup index anew that are missing or damaged, from the log's entries.
+    """Rebuild the runs of the dedup index that are missing or damaged, from the log's entries.
 
     The instance must not run meanwhile. Each entry is compared with the log's tree before its key is used.
     """

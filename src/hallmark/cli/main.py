@@ -43,7 +43,7 @@ COMMANDS: Final = {
     "context": CommandRow("hallmark.cli.context", "Add, list, use and remove named instances."),
     "client-config": CommandRow("hallmark.cli.client_config", "Show how other clients use an instance."),
     "log": CommandRow("hallmark.cli.log", "Examine, copy and export whole logs."),
-    "doctor": CommandRow("hallmark.cli.doctor", "Say what is wrong with an instance, and the mend."),
+    "doctor": CommandRow("hallmark.cli.doctor", "Say what is wrong with an instance, and how to fix it."),
 }
 
 

@@ -93,7 +93,7 @@ def drop_output() -> None:
 
 _HINTS: Final[tuple[tuple[type[HallmarkError], str], ...]] = (
     (InvalidCertificate, "do not use it; if another Sigstore vouches for it, name that one's trusted root"),
-    (VerificationError, "do not use it; ask whoever published it for a good signature"),
+    (VerificationError, "do not use it; ask its publisher for a good signature"),
     (TrustError, "fetch the trust material again, or ask the operator of the instance"),
     (RemoteError, "see that the service runs and can be reached, then try again"),
     (MalformedInput, "see that it is the file you meant, and whole"),

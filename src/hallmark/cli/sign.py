@@ -338,7 +338,7 @@ def _pending(job: Job, witnesses: WitnessWait) -> ProofPending:
     return ProofPending(
         f"signed as {job.bundle}, but its log entry was not cosigned within {witnesses.seconds:g} s",
         code="not_witnessed",
-        hint="whoever demands witnesses refuses this bundle; see that the log has them, then sign again",
+        hint="verifiers that demand witnesses refuse this bundle; see that the log has them, then sign again",
     )
 
 

@@ -95,7 +95,7 @@ def _check_job(job: Job, *, overwrite: bool, skip_signed: bool) -> None:
     _refuse_signed(job, overwrite=overwrite or skip_signed)
     if overwrite and job.bundle.exists() and not _is_bundle(job.bundle):
         raise ConfigurationError(
-            f"{job.bundle} is no bundle, so it is not replaced", code="not_a_bundle", hint="move it away"
+            f"{job.bundle} is not a bundle, so it is not replaced", code="not_a_bundle", hint="move it away"
         )
 
 

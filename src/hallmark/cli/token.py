@@ -35,7 +35,7 @@ class _Tokens(msgspec.Struct, frozen=True):
 def command(email: str, data: Path | None, instance: str, as_json: bool) -> None:
     """Print an identity token for an e-mail address, and nothing else: into a file without a line's end.
 
-    Only the development issuer of an instance on this machine gives one, to whoever may read its directory.
+    Only the development issuer of an instance on this machine gives one, to those who may read its directory.
     """
     output = Output(as_json=as_json)
     _check_email(email)

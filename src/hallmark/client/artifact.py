@@ -35,7 +35,7 @@ def parse_digest(text: str) -> Digest:
     if match and len(match[2]) == 2 * _NAMED[match[1]].size:
         return Digest(_NAMED[match[1]], bytes.fromhex(match[2]))
     raise ConfigurationError(
-        f"{text[:140]!r} is no digest",
+        f"{text[:140]!r} is not a digest",
         code="bad_digest",
         hint="a digest is written sha256:, sha384: or sha512:, and all its hexadecimal digits",
     )
@@ -96,5 +96,5 @@ def _no_file(path: Path, mode: int) -> ConfigurationError:
             f"{path} is a directory", code="is_a_directory", hint="name the files in it"
         )
     return ConfigurationError(
-        f"{path} is no regular file", code="not_a_file", hint="copy its content to a file first"
+        f"{path} is not a regular file", code="not_a_file", hint="copy its content to a file first"
     )

@@ -75,7 +75,7 @@ def parse_context_name(name: str) -> str:
     """Check a context's name; raises `ConfigurationError`."""
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"{name[:70]!r} is no name for a context",
+            f"{name[:70]!r} is not a valid name for a context",
             code="bad_context_name",
             hint="use letters, digits, dots, dashes and underscores, at most 64",
         )
@@ -87,7 +87,7 @@ def parse_fingerprint(text: str) -> str:
     fingerprint = text.strip().lower().removeprefix("sha256:").replace(":", "")
     if not _FINGERPRINT.fullmatch(fingerprint):
         raise ConfigurationError(
-            f"{text[:80]!r} is no SHA-256 fingerprint",
+            f"{text[:80]!r} is not a SHA-256 fingerprint",
             code="bad_fingerprint",
             hint="a fingerprint has 64 hexadecimal digits; the operator of the instance has it",
         )

@@ -224,7 +224,7 @@ def _check_url(url: str, service: str) -> None:
         parts = urlsplit("")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
         raise ConfigurationError(
-            f"{url!r} is no address of {service}",
+            f"{url!r} is not an address of {service}",
             code="bad_url",
             hint="an address looks like https://host or http://127.0.0.1:8080",
         )

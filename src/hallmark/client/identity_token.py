@@ -71,7 +71,7 @@ def parse_identity_token(raw: str) -> IdentityToken:
     # Anything else could not stand in a header, and the error about that would print the token.
     if len(text) > _MAX_CHARACTERS or not _JWT.fullmatch(text):
         raise MalformedInput(
-            "the identity token is no JWT",
+            "the identity token is not a JWT",
             code="malformed_token",
             hint="a JWT has three parts of letters, digits, - and _, with dots between them, on one line",
         )

@@ -81,7 +81,7 @@ def read_instance_url(directory: Path) -> str:
     path = directory / "instance.json"
     if not path.is_file():
         raise ConfigurationError(
-            f"{directory} is no instance's directory: it has no instance.json",
+            f"{directory} is not the directory of an instance: it has no instance.json",
             code="no_instance",
             hint="pass --data DIR, the directory that hallmark up was given",
         )

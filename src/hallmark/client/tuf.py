@@ -122,7 +122,7 @@ def fetch_trust(
 def _write_metadata(folder: Path, metadata: Mapping[str, bytes]) -> None:
     """Give the TUF client what it knew: each root since the pinned one, and the other roles.
 
-    It checks all of it anew, from the pinned root on.
+    It checks all of it again, from the pinned root on.
     """
     (folder / _ROOTS).mkdir()
     for name, data in metadata.items():

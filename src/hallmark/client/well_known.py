@@ -47,13 +47,13 @@ class InstanceDescription(msgspec.Struct, frozen=True, kw_only=True):
 def fetch_description(url: str, http: HttpClient) -> InstanceDescription:
     """Fetch what the instance at base URL `url` says of itself; raises `RemoteError`.
 
-    Its code is `no_instance` where something answers that is no Hallmark instance.
+    Its code is `no_instance` where something answers that is not a Hallmark instance.
     """
     address = url.rstrip("/") + _PATH
     answer = http.get(address, service=SERVICE, max_bytes=_MAX_BYTES)
     if answer.status == 404:
         raise RemoteError(
-            f"{url} is no Hallmark instance: it has no {_PATH}",
+            f"{url} is not a Hallmark instance: it has no {_PATH}",
             code="no_instance",
             hint="for another Sigstore, name its TUF repository with --tuf and its root with --root",
         )

@@ -28,14 +28,14 @@ class _Prehashed(SHA512Hash):
 def verify_ed25519ph(public_key: bytes, signature: bytes, digest: bytes) -> None:
     """Check a signature with an empty context; `public_key` is the raw key of 32 bytes.
 
-    Raises `MalformedInput` for a key that is no point of the curve, and `InvalidSignature`.
+    Raises `MalformedInput` for a key that is not a point on the curve, and `InvalidSignature`.
     """
     if len(digest) != DIGEST_SIZE:
         raise InvalidSignature(f"Ed25519ph signs a digest of {DIGEST_SIZE} bytes, not {len(digest)}")
     try:
         key = eddsa.import_public_key(public_key)
     except ValueError:
-        raise MalformedInput("the Ed25519 key is no point of the curve", code="malformed_key") from None
+        raise MalformedInput("the Ed25519 key is not a point on the curve", code="malformed_key") from None
     try:
         eddsa.new(key, "rfc8032").verify(_Prehashed(digest), signature)
     except ValueError:

@@ -93,7 +93,7 @@ def _parse_signature(line: str) -> NoteSignature:
 def check_key_name(name: str) -> None:
     """Check the name of a note's key; raises `MalformedInput` for an empty one, a space or a plus sign."""
     if not name or "+" in name or any(char.isspace() for char in name):
-        raise MalformedInput(f"{name!r} is no name for the key of a note", code="malformed_note")
+        raise MalformedInput(f"{name!r} is not a valid name for the key of a note", code="malformed_note")
 
 
 def ed25519_key_hash(name: str, raw_key: bytes) -> bytes:

@@ -95,7 +95,7 @@ def _row(level: int | None, had: int, complete: int) -> Iterable[TileId]:
 def split_hashes(data: bytes) -> list[bytes]:
     """Cut a tile into its hashes; raises `MalformedInput` for a broken length."""
     if len(data) % HASH_SIZE:
-        raise MalformedInput("the tile is no whole number of hashes")
+        raise MalformedInput("the tile is not a whole number of hashes")
     return [data[start : start + HASH_SIZE] for start in range(0, len(data), HASH_SIZE)]
 
 

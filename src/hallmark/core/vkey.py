@@ -67,7 +67,7 @@ def parse_vkey(text: str) -> VerifierKey:
     except (binascii.Error, ValueError):
         raw = b""
     if len(text) > MAX_VKEY_CHARS or not raw:
-        raise MalformedInput(f"{text[:80]!r} is no verifier key", code="malformed_vkey")
+        raise MalformedInput(f"{text[:80]!r} is not a verifier key", code="malformed_vkey")
     key = verifier_key(name, raw[0], raw[1:])
     if key.to_text() != text:
         raise MalformedInput(
@@ -81,7 +81,7 @@ def verifier_key(name: str, signature_type: int, material: bytes) -> VerifierKey
     """Make the verifier key of a public key; raises `MalformedInput`."""
     check_key_name(name)
     if not name.isprintable():
-        raise MalformedInput(f"{name!r} is no name for the key of a note", code="malformed_vkey")
+        raise MalformedInput(f"{name!r} is not a valid name for the key of a note", code="malformed_vkey")
     try:
         key = _load_key(signature_type, material)
     except ValueError:

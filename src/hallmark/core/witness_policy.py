@@ -247,7 +247,7 @@ def _check_new_key(key: VerifierKey, others: Sequence[VerifierKey]) -> None:
 def _url(words: list[str]) -> str:
     url = words[0] if words else ""
     if url and (not url.startswith(("https://", "http://")) or len(url.encode()) > MAX_URL_BYTES):
-        raise MalformedInput(f"{url[:80]!r} is no URL")
+        raise MalformedInput(f"{url[:80]!r} is not a URL")
     return url
 
 

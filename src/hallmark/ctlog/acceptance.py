@@ -137,7 +137,7 @@ def _check_authority(authority: x509.Certificate, depth: int) -> None:
     except (x509.ExtensionNotFound, ValueError):
         raise InvalidCertificate("an authority of the chain lacks extensions", code="broken_chain") from None
     if not (constraints.ca and usage.key_cert_sign):
-        raise InvalidCertificate("a certificate above the first is no authority's", code="broken_chain")
+        raise InvalidCertificate("a certificate above the first is not a CA certificate", code="broken_chain")
     if constraints.path_length is not None and constraints.path_length < depth:
         raise InvalidCertificate("the chain is longer than an authority allows", code="broken_chain")
     purposes = purposes_of(extensions)

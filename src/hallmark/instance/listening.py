@@ -86,7 +86,7 @@ def parse_listen(text: str) -> Address:
         or len(port) > 5
         or int(port) > 65535
     ):
-        raise ConfigurationError(f"{text!r} is no address to listen on", code="bad_address", hint=_HINT)
+        raise ConfigurationError(f"{text!r} is not an address to listen on", code="bad_address", hint=_HINT)
     return Address(host, int(port))
 
 
@@ -124,7 +124,7 @@ def check_public_url(url: str) -> str:
     netloc = f"[{host}]{port}" if ":" in host else f"{host}{port}"
     if parts.scheme not in {"http", "https"} or not host or base != f"{parts.scheme}://{netloc}{parts.path}":
         raise ConfigurationError(
-            f"{url!r} is no base URL", code="bad_url", hint="write --public-url http://HOST[:PORT][/PATH]"
+            f"{url!r} is not a base URL", code="bad_url", hint="write --public-url http://HOST[:PORT][/PATH]"
         )
     if parts.path:
         _check_path(parts.path, host)
@@ -135,7 +135,7 @@ def _check_path(path: str, host: str) -> None:
     """Check the path of a base URL: the origin of the signature log is a host name made of it."""
     hint = "use lower-case letters, digits and single dashes, as in http://localhost:8080/team/sigstore"
     if not _PATH.fullmatch(path):
-        raise ConfigurationError(f"{path!r} is no path for an instance", code="bad_url", hint=hint)
+        raise ConfigurationError(f"{path!r} is not a valid path for an instance", code="bad_url", hint=hint)
     if len(slug_of(path)) > _MAX_LABEL:
         raise ConfigurationError(
             f"the path {path!r} has more than {_MAX_LABEL} characters",
@@ -211,7 +211,7 @@ def _find_host(address: Address) -> str:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (TypeError, ValueError):  # of the name's encoding
         raise ConfigurationError(
-            f"{address.host!r} is no host", code="bad_address", hint="write --listen HOST:PORT"
+            f"{address.host!r} is not a host", code="bad_address", hint="write --listen HOST:PORT"
         ) from None
     except OSError as error:
         raise ConfigurationError(
@@ -289,7 +289,7 @@ def _remove_dead_socket(path: Path) -> None:
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ConfigurationError(
-                f"{path} exists and is no socket", code="bad_address", hint="name another path"
+                f"{path} exists and is not a socket", code="bad_address", hint="name another path"
             )
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             try:

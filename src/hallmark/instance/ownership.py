@@ -54,7 +54,9 @@ def close_to_others(root: Path) -> int:
     changed = sum(_close(root / name, _OTHERS) for name in _PRIVATE) + _close(root, _OTHERS_WRITE)
     changed += sum(_close_below(root / name) for name in _OURS)
     if changed:
-        logger.warning("%d files and folders of %s were open to other users, and are no more", changed, root)
+        logger.warning(
+            "%d files and folders of %s were open to other users, and no longer are", changed, root
+        )
     return changed
 
 

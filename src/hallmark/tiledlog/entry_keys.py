@@ -1,4 +1,4 @@
-"""The dedup keys of a log, taken from its entries: what a lost part of the dedup index is made of anew."""
+"""The dedup keys of a log, taken from its entries: what a lost part of the dedup index is rebuilt from."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -43,7 +43,7 @@ class EntryKeys:
                 raise InvalidEntry(
                     f"the entries [{low}, {high}) cannot be read: {error.message}",
                     code=_DAMAGED,
-                    hint="`hallmark log fsck` says what is wrong; mend the log's files first",
+                    hint="`hallmark log fsck` says what is wrong; repair the log's files first",
                 ) from error
 
     def _read_bundle(self, start: int, end: int) -> list[tuple[bytes, int]]:

@@ -37,7 +37,7 @@ def append_now(store: HeadStore, signer: CheckpointSigner, entry: Waiting, *, no
 
 
 def freeze_log(store: HeadStore, signer: NoteSigner, now: datetime) -> None:
-    """Freeze a log for good: its last checkpoint says so in an extension line. Again is harmless."""
+    """Freeze a log for good: its last checkpoint says so in an extension line. A second time does nothing."""
     with store.transaction() as transaction:
         head = transaction.head()
         if not head.frozen:

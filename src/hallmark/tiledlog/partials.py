@@ -1,4 +1,4 @@
-"""Partial tiles: what a full tile replaced is collected, what a power failure tore is mended.
+"""Partial tiles: what a full tile replaced is collected, what a power failure tore is repaired.
 
 Every partial version of a bundle repeats what the one before holds. Of entries of 60 KB, 256 commits would
 write, and keep until the bundle is full, a hundred times what was sent. So large ones are written at a
@@ -77,7 +77,7 @@ def collect_partials(objects: ObjectStore, folder: str, old_size: int, new_size:
 
 
 def mend_partials(objects: ObjectStore, folder: str, covered: int, size: int, read: ReadTile) -> None:
-    """Write partial tiles anew that are there but beyond the `covered` leaves whose tiles were synced.
+    """Write again the partial tiles that are there but beyond the `covered` leaves whose tiles were synced.
 
     A power failure may have torn what was being written, and what is written next has other widths. `read`
     gives what they must be in the tree of `size` leaves. It is the same whoever writes it, so this gets into

@@ -46,7 +46,7 @@ class Cosigner(Protocol):
 
 
 class WitnessedCheckpoint:
-    """The published checkpoint, as far as it carries a quorum; reads and checks it anew when it changed."""
+    """The published checkpoint, as far as it carries a quorum; reads and checks it again when it changed."""
 
     def __init__(
         self, objects: ObjectStore, signer: CheckpointSigner, policy: WitnessPolicy, *, strict: bool

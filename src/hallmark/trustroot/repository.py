@@ -59,7 +59,7 @@ class _Release(msgspec.Struct, frozen=True, kw_only=True):
 class TrustRepository:
     """The writing side of the repository in `folder`, which may be served as it is.
 
-    Every operation takes the time and reads the folder anew. Raises `TrustError` where the folder holds no
+    Every operation takes the time and reads the folder again. Raises `TrustError` where the folder holds no
     repository or a damaged one, and `OSError` where it cannot be written; clients then see what they saw.
     """
 
@@ -113,7 +113,7 @@ class TrustRepository:
         self._publish(timestamp, "timestamp", root, now, versions=versions)
 
     def refresh(self, now: datetime) -> tuple[str, ...]:
-        """Sign anew what has passed half of its life, and all that names it; tells the roles it signed.
+        """Sign again what has passed half of its life, and all that names it; tells the roles it signed.
 
         The root is left out while its key is not there.
         """
@@ -279,5 +279,5 @@ class TrustRepository:
 def _target_files(targets: Mapping[str, bytes]) -> dict[str, TargetFile]:
     for name in targets:
         if not TARGET_NAME.fullmatch(name):
-            raise ConfigurationError(f"{name!r} is no name for a target file", code="target_name")
+            raise ConfigurationError(f"{name!r} is not a valid name for a target file", code="target_name")
     return {name: TargetFile.from_data(name, data, ["sha256"]) for name, data in targets.items()}

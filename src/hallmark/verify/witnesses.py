@@ -14,7 +14,7 @@ from hallmark.errors import ConfigurationError, InvalidProof
 
 _SIGN_AGAIN = (
     "the bundle holds the checkpoint that the log answered before its witnesses signed, or the log has none; "
-    "whoever signs can wait for them with hallmark sign --wait-for-witnesses SECONDS"
+    "the signer can wait for them with hallmark sign --wait-for-witnesses SECONDS"
 )
 
 
@@ -27,7 +27,7 @@ class RequiredWitnesses:
     def __init__(self, policy: WitnessPolicy) -> None:
         if policy.quorum == NONE:
             raise ConfigurationError(
-                "the quorum of the witness policy is none",
+                "the witness policy has no quorum",
                 code="empty_quorum",
                 hint="name a witness or a group in its quorum line, or leave the policy out",
             )

@@ -87,7 +87,7 @@ class Layout:
         """Check that an instance stands here; raises `ConfigurationError` (`no_instance`)."""
         if not self.instance_file.exists():
             raise ConfigurationError(
-                f"{self.root} is no instance's directory: it has no instance.json",
+                f"{self.root} is not the directory of an instance: it has no instance.json",
                 code="no_instance",
                 hint="pass --data DIR, the directory that hallmark up was given",
             )

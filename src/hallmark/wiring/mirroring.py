@@ -107,7 +107,7 @@ def _check_unused(folder: Path) -> None:
     names = sorted(item.name for item in folder.iterdir()) if folder.is_dir() else []
     if names:
         raise ConfigurationError(
-            f"{folder} is no mirror (it has no {MIRROR_FILE}) and not empty: {', '.join(names[:3])}",
+            f"{folder} is not a mirror (it has no {MIRROR_FILE}) and not empty: {', '.join(names[:3])}",
             code="not_a_mirror",
             hint="name an empty or a new folder",
         )

@@ -146,7 +146,7 @@ class Publishing:
             renewed = repository.refresh(now)
             write_client_files(self._layout, repository)
         if renewed:
-            logger.info("signed the trust root anew: %s", ", ".join(renewed))
+            logger.info("re-signed the trust root: %s", ", ".join(renewed))
         freeze_due_shards(self._layout, now)
         self._announce(now)
 

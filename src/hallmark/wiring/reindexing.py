@@ -1,4 +1,4 @@
-"""Makes lost or damaged runs of a log's dedup index anew, from the log's own entries."""
+"""Rebuilds lost or damaged runs of a log's dedup index from the log's own entries."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,7 +19,7 @@ from hallmark.wiring.logs import OpenLog
 
 
 def reindex_log(layout: Layout, name: str, progress: Progress) -> tuple[str, ...]:
-    """Make the runs anew that are missing or damaged; returns the names of their files.
+    """Rebuild the runs that are missing or damaged; returns the names of their files.
 
     The caller holds the instance's directory: no process serves the log meanwhile. Raises `InvalidEntry`
     (`damaged_log`) where the entries that are needed are not those of the tree, and `ConfigurationError`
@@ -31,9 +31,9 @@ def reindex_log(layout: Layout, name: str, progress: Progress) -> tuple[str, ...
     except (OSError, StorageFailed) as error:
         refuse_full_disk(error, layout.database(name))
         raise ConfigurationError(
-            f"the dedup index of {name} cannot be made anew: {error}",
+            f"the dedup index of {name} cannot be rebuilt: {error}",
             code="storage_failed",
-            hint="mend the disk, or free space on it; `hallmark log fsck` says more",
+            hint="repair the disk, or free some space; `hallmark log fsck` says more",
         ) from error
 
 

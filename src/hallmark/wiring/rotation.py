@@ -135,7 +135,7 @@ def _freeze(layout: Layout, shard: Shard, now: datetime) -> None:
 
 
 def _create_shard(layout: Layout, instance: InstanceFile, shard: Shard, now: datetime) -> NoteSigner:
-    """Make key, database and bootstrap entry; what a killed rotation left half-made is made anew."""
+    """Make key, database and bootstrap entry; what a killed rotation left half-made is made again."""
     folder = layout.root / shard.folder
     layout.key(shard.key_name).unlink(missing_ok=True)
     for leftover in folder.glob("log.*"):

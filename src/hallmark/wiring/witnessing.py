@@ -76,7 +76,7 @@ def check_setting(layout: Layout, policy: bytes | None, mode: str | None) -> Wit
     parsed = setting.parse()
     if parsed.quorum == NONE:
         raise ConfigurationError(
-            "the quorum of the policy is none", code="empty_quorum", hint="pass --witness-mode off instead"
+            "the policy has no quorum", code="empty_quorum", hint="pass --witness-mode off instead"
         )
     Witnesses(parsed, setting.mode)
     return setting

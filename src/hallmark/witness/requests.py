@@ -64,7 +64,7 @@ def _parse_hash(line: str) -> bytes:
     except (binascii.Error, ValueError):
         raw = b""
     if len(raw) != HASH_SIZE or base64.b64encode(raw).decode("ascii") != line:
-        raise MalformedInput("a line of the proof is no hash")
+        raise MalformedInput("a line of the proof is not a hash")
     return raw
 
 

@@ -1,4 +1,4 @@
-"""Makes a run of the dedup index anew, from the keys of its entries, in bounded memory.
+"""Rebuilds a run of the dedup index from the keys of its entries, in bounded memory.
 
 A run is its entries' keys in order, and nothing else: what is made here is the lost file, byte for byte, so
 no table has to change. Parts are sorted in memory and merged from disk. A process that dies on the way leaves

@@ -52,7 +52,9 @@ _CREATE: Final = (
 )
 _CACHE_KIB: Final = 16 * 1024
 _BUSY_SECONDS: Final = 30
-_RESTORE: Final = "restore the directory from its newest copy; a log must not begin anew under its name"
+_RESTORE: Final = (
+    "restore the directory from its newest copy; a log must never start over under the same name"
+)
 _COMPACT_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 5.0
 _RESTART_PAGES: Final = 1024
@@ -100,7 +102,7 @@ class SqliteHeadStore:
             raise ConfigurationError(
                 f"the log's dedup index lacks {missing[0]}, or it has another size",
                 code="damaged_state",
-                hint="`hallmark log reindex` makes it anew from the log's entries",
+                hint="`hallmark log reindex` rebuilds it from the log's entries",
             )
 
     def close(self) -> None:
@@ -197,7 +199,7 @@ class SqliteHeadStore:
             change.clean()
 
     def _copy_wal(self) -> None:
-        """Copy the write-ahead log beside the writers, then let it begin anew.
+        """Copy the write-ahead log beside the writers, then let it start over.
 
         Only the second step, which has little left to copy, holds the lock. It waits for no reader: an
         examination of the whole log reads for minutes. The file keeps its size, because a commit that

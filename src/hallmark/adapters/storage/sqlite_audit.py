@@ -61,7 +61,7 @@ class SqliteAudit:
             raise ConfigurationError(
                 f"the log's database {path} cannot be read: {error}",
                 code="damaged_state",
-                hint="restore it from its newest copy; a log must not begin anew under its name",
+                hint="restore it from its newest copy; a log must never start over under the same name",
             ) from None
 
     def close(self) -> None:

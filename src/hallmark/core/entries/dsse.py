@@ -191,7 +191,7 @@ def parse_hex_digest(value: str) -> bytes:
     except ValueError:
         digest = b""
     if len(digest) != SHA2_256.size:
-        raise MalformedInput(f"{value[:80]!r} is no SHA-256 in hex")
+        raise MalformedInput(f"{value[:80]!r} is not a SHA-256 in hex")
     return digest
 
 

@@ -190,7 +190,7 @@ def _check_authority(certificate: x509.Certificate, position: int) -> None:
     key_usage = extensions.get_extension_for_class(x509.KeyUsage).value
     name = certificate.subject.rfc4514_string()
     if not (constraints.critical and constraints.value.ca and key_usage.key_cert_sign):
-        raise _unusable(f"{name!r} is no certificate of an authority")
+        raise _unusable(f"{name!r} is not a CA certificate")
     if constraints.value.path_length is not None and constraints.value.path_length < position:
         raise _unusable(
             f"{name!r} allows {constraints.value.path_length} authorities below it, not {position}"

@@ -193,7 +193,7 @@ def _other_name(value: bytes) -> str:
     try:
         return asn1.decode_der(str, value)
     except ValueError:
-        raise MalformedInput("the certificate's other name is no UTF8String") from None
+        raise MalformedInput("the certificate's other name is not a UTF8String") from None
 
 
 def _scts(extensions: x509.Extensions) -> tuple[Sct, ...]:

@@ -109,7 +109,7 @@ def _check_authority(certificate: x509.Certificate, below: int, *, is_root: bool
     constraints, usage = found.get(x509.BasicConstraints), found.get(x509.KeyUsage)
     purposes = found.get(x509.ExtendedKeyUsage)
     if not isinstance(constraints, x509.BasicConstraints) or not constraints.ca:
-        raise InvalidCertificate("the certificate is no CA's")
+        raise InvalidCertificate("the certificate is not a CA certificate")
     if constraints.path_length is not None and constraints.path_length < below:
         raise InvalidCertificate(f"the CA may stand above {constraints.path_length} others, not {below}")
     if isinstance(usage, x509.KeyUsage):

@@ -99,7 +99,7 @@ def remove_poison(tbs_der: bytes) -> bytes:
     poison = [item for item in tbs.extensions if item.oid == PRECERTIFICATE_POISON]
     if len(poison) != 1 or not poison[0].critical or poison[0].value != POISON_VALUE:
         raise MalformedInput(
-            "the certificate is no precertificate: it needs exactly one critical poison extension",
+            "the certificate is not a precertificate: it needs exactly one critical poison extension",
             code="not_a_precertificate",
         )
     return encode_tbs(tbs, [item for item in tbs.extensions if item.oid != PRECERTIFICATE_POISON])

@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc import aio
 
-DAMAGED: Final = "the bytes are no such message"
+DAMAGED: Final = "the bytes are not such a message"
 _Parse = Callable[[bytes], Any]
 
 

@@ -30,7 +30,7 @@ def entry_request(data: bytes) -> EntryRequest:
     try:
         message = CreateEntryRequest.FromString(data)
     except DecodeError:
-        raise MalformedInput("the bytes are no CreateEntryRequest", code="malformed_json") from None
+        raise MalformedInput("the bytes are not a CreateEntryRequest", code="malformed_json") from None
     fields: dict[str, Any] = json_format.MessageToDict(message)
     return parse_message(fields)
 

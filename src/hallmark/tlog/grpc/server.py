@@ -299,7 +299,7 @@ def _parsing(name: str, kind: Any, handler: Handler, metrics: TlogMetrics) -> Ha
         try:
             message = kind.FromString(data)
         except DecodeError:
-            message = f"the bytes are no {kind.DESCRIPTOR.name}"
+            message = f"the bytes are not a {kind.DESCRIPTOR.name}"
             raise Refused(Refusal(status=400, grpc_code=3, message=message)) from None
         return await handler(message, context)
 
