@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -207,6 +208,16 @@ def login_pages(target: "Target") -> str:
     return crowd(target, [_get("/oidc/device"), _get("/oidc/keys")], 500)
 
 
+def chains(target: "Target") -> str:
+    """Chains for the CT log that are all names and lead to nothing: what costs most to parse."""
+    from tests.support.world import authority_certificate
+
+    names = x509.SubjectAlternativeName([x509.DNSName("a")] * 3_800)
+    top = authority_certificate("x", "y", key="p256-x", issuing_key="p256-x", extensions=[(names, False)])
+    body = json.dumps({"chain": [_b64(top)] * 10}).encode()
+    return crowd(target, [_post("/ctlog/ct/v1/add-chain", body)], 64)
+
+
 CROWD = {
     "wrong-p521": wrong_p521,
     "wrong-rsa": wrong_rsa,
@@ -218,5 +229,6 @@ CROWD = {
     "trust-files": trust_files,
     "issuers": issuers,
     "login-pages": login_pages,
+    "chains": chains,
     "sockets": sockets,
 }

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.support import world as w
+from tests.support.steps import finish
 
 from hallmark.ctlog.acceptance import MAX_KNOWN_PATHS, MAX_ROOTS, AcceptedRoots, load_certificate
 from hallmark.errors import ConfigurationError, HallmarkError, InvalidCertificate, MalformedInput
@@ -44,7 +45,7 @@ def without_usage(subject: str, issuer: str, key: str, issuing_key: str, *, cons
 
 
 def accepted(*chain: bytes, root: bytes = ROOT) -> tuple[bytes, ...]:
-    return AcceptedRoots([root]).issuer_path(LEAF, chain).certificates
+    return finish(AcceptedRoots([root]).issuer_path(LEAF, chain)).certificates
 
 
 def refused(*chain: bytes, code: str = "broken_chain", root: bytes = ROOT) -> str:
@@ -123,24 +124,24 @@ def test_code_signing_among_other_purposes_is_enough():
 
 def test_two_roots_of_one_name_are_told_apart_by_their_keys():
     other = w.authority_certificate("root", "root", key="p384-other", issuing_key="p384-other")
-    found = AcceptedRoots([other, ROOT]).issuer_path(LEAF, (issuing(),))
+    found = finish(AcceptedRoots([other, ROOT]).issuer_path(LEAF, (issuing(),)))
     assert found.certificates[-1] == ROOT
 
 
 def test_the_leaf_is_checked_against_a_path_that_is_known():
     roots = AcceptedRoots([ROOT])
     chain = (issuing(),)
-    roots.issuer_path(LEAF, chain)
+    finish(roots.issuer_path(LEAF, chain))
     forged = load_certificate(w.World().certificate(issuing_key="p256-stranger"))
     with pytest.raises(InvalidCertificate):
-        roots.issuer_path(forged, chain)
+        finish(roots.issuer_path(forged, chain))
 
 
 def test_known_paths_are_bounded(monkeypatch):
     roots = AcceptedRoots([ROOT])
     monkeypatch.setattr("hallmark.ctlog.acceptance.MAX_KNOWN_PATHS", 2)
     for serial in range(4):
-        roots.issuer_path(LEAF, (issuing(),))
+        finish(roots.issuer_path(LEAF, (issuing(),)))
         assert len(roots._paths) == min(serial + 1, 2)
     assert MAX_KNOWN_PATHS == 256
 
@@ -192,3 +193,17 @@ def made_by(name: str, issuer: str, public, signer) -> bytes:
     for value in (x509.BasicConstraints(ca=True, path_length=None), w.key_usage(key_cert_sign=True)):
         builder = builder.add_extension(value, critical=True)
     return builder.sign(signer, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def test_nothing_below_a_certificate_that_no_root_has_signed_is_parsed():
+    stranger = w.authority_certificate("s", "root", key="p256-stranger", issuing_key="p256-stranger")
+    refused(b"not even a certificate", stranger, code="unknown_root")
+    with pytest.raises(MalformedInput):
+        accepted(b"not even a certificate", middle())
+
+
+def test_each_certificate_above_the_leaf_is_a_step():
+    chain = (below_middle(), middle(), ROOT)
+    steps = list(AcceptedRoots([ROOT]).issuer_path(LEAF, chain))
+    assert len(steps) == len(chain) - 1
+    assert not list(AcceptedRoots([ROOT]).issuer_path(LEAF, (issuing(),)))

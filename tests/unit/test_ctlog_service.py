@@ -29,10 +29,10 @@ from hallmark.core.x509.sct import (
 )
 from hallmark.core.x509.sth import verify_sth_note
 from hallmark.core.x509.tbs import POISON_VALUE, remove_poison
-from hallmark.ctlog.acceptance import AcceptedRoots
+from hallmark.ctlog.acceptance import MAX_CERTIFICATE_BYTES, AcceptedRoots
 from hallmark.ctlog.config import CtLogConfig
 from hallmark.ctlog.http import routes as ctlog_routes
-from hallmark.ctlog.service import MAX_CERTIFICATE_BYTES, CtLog
+from hallmark.ctlog.service import CtLog
 from hallmark.errors import ConfigurationError, Overloaded
 from hallmark.wiring.entry_rules import certificate_rules
 from hallmark.wiring.logs import STATIC_CT
@@ -305,8 +305,10 @@ def test_refuses_a_certificate_that_breaks_its_parser_late(small, path, change):
 
 def test_refuses_too_long_a_chain_and_too_large_a_body(small):
     refused(submit(small, PRE, leaf(small), *[small.chain[0]] * 10), 400, "1 to 10")
-    refused(submit(small, PRE, b"x" * (MAX_CERTIFICATE_BYTES // 2)), 400, "malformed")
-    refused(submit(small, PRE, b"x" * (MAX_CERTIFICATE_BYTES // 2 + 1)), 400, "too large")
+    refused(submit(small, PRE, b"x" * (MAX_CERTIFICATE_BYTES)), 400, "malformed")
+    refused(submit(small, PRE, b"x" * (MAX_CERTIFICATE_BYTES + 1)), 400, "too large")
+    refused(submit(small, PRE, leaf(small), b"x" * MAX_CERTIFICATE_BYTES), 400, "malformed")
+    refused(submit(small, PRE, leaf(small), b"x" * (MAX_CERTIFICATE_BYTES + 1)), 400, "too large")
     refused(small.request("POST", PRE, b" " * (512 * 1024 + 1)), 413, "524288")
 
 
@@ -361,7 +363,7 @@ def test_the_largest_certificate_makes_an_entry_within_its_bounds(small):
     noting = _Noting(small.sequencer)
     small.parts["/ctlog"] = ctlog_routes(service(small, log=noting))
     around = len(leaf(small, padding=10_000)) - 10_000 + 16  # signatures have more bytes or fewer
-    spare = MAX_CERTIFICATE_BYTES // 2 - around
+    spare = MAX_CERTIFICATE_BYTES - around
     read_sct(submit(small, PRE, leaf(small, padding=spare), *small.chain))
     (size,) = noting.sizes
     assert len(small.reader.tile(TileId(None, 0, 1))) <= size < 65_536

@@ -6,7 +6,7 @@ signing certificates, and a log that takes anything is a log that anybody can fi
 log is there to show what was issued, expired or not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Final
 
 import msgspec
@@ -21,6 +21,8 @@ from hallmark.core.x509.serials import check_serial
 from hallmark.errors import ConfigurationError, InvalidCertificate, InvalidSignature, MalformedInput
 
 MAX_ROOTS: Final = 64
+# Real ones have one or two thousand; one that is all names takes 4 ms to parse, which is one piece of work.
+MAX_CERTIFICATE_BYTES: Final = 12_000
 MAX_KNOWN_PATHS: Final = 256
 CODE_SIGNING: Final = oid.ExtendedKeyUsageOID.CODE_SIGNING
 HASHES_BY_NAME: Final = {item.name: item for item in HASHES.values()}
@@ -57,8 +59,10 @@ class AcceptedRoots:
         self._roots = [load_certificate(der) for der in roots]
         self._paths: dict[tuple[bytes, ...], IssuerPath] = {}
 
-    def issuer_path(self, leaf: x509.Certificate, issuers: tuple[bytes, ...]) -> IssuerPath:
-        """Check what stands above a submitted certificate, and the certificate's own signature.
+    def issuer_path(
+        self, leaf: x509.Certificate, issuers: tuple[bytes, ...]
+    ) -> Generator[None, None, IssuerPath]:
+        """Check what stands above a submitted certificate, and its own signature, a certificate at a step.
 
         Raises `InvalidCertificate` or `MalformedInput`. The accepted root may be left out of `issuers`.
         """
@@ -66,25 +70,28 @@ class AcceptedRoots:
             issuers = (self._root_above(leaf).public_bytes(Encoding.DER),)
         path = self._paths.get(issuers)
         if path is None:
-            path = self._check(issuers)
+            path = yield from self._check(issuers)
             if len(self._paths) < MAX_KNOWN_PATHS:
                 self._paths[issuers] = path
         check_issued(leaf, path.issuer, path.issuer_key)
         return path
 
-    def _check(self, issuers: tuple[bytes, ...]) -> IssuerPath:
-        """Check a path from its root down: a stranger's chain costs one operation with a public key."""
-        path = [load_certificate(der) for der in issuers]
-        keys = [_key_of(authority) for authority in path]
-        for depth, authority in enumerate(path):
-            _check_authority(authority, depth)
-        above = [] if path[-1] in self._roots else [self._root_above(path[-1])]
+    def _check(self, issuers: tuple[bytes, ...]) -> Generator[None, None, IssuerPath]:
+        """Check a path from its root down: a stranger's chain costs one certificate and one operation."""
+        authority = load_certificate(issuers[-1])
+        above = () if authority in self._roots else (self._root_above(authority),)
         for root in above:
-            _check_authority(root, len(path))
-        for place in range(len(path) - 1, 0, -1):
-            check_issued(path[place - 1], path[place], keys[place])
-        certificates = tuple(item.public_bytes(Encoding.DER) for item in (*path, *above))
-        return IssuerPath(path[0], keys[0], certificates)
+            _check_authority(root, len(issuers))
+        _check_authority(authority, len(issuers) - 1)
+        key = _key_of(authority)
+        for depth in range(len(issuers) - 2, -1, -1):
+            yield
+            child = load_certificate(issuers[depth])
+            check_issued(child, authority, key)
+            _check_authority(child, depth)
+            authority, key = child, _key_of(child)
+        roots = tuple(root.public_bytes(Encoding.DER) for root in above)
+        return IssuerPath(authority, key, (*issuers, *roots))
 
     def _root_above(self, child: x509.Certificate) -> x509.Certificate:
         for root in self._roots:
@@ -102,6 +109,8 @@ def load_certificate(der: bytes) -> x509.Certificate:
 
     Names, extensions and algorithm are parsed when they are first asked for: here, where it may fail.
     """
+    if len(der) > MAX_CERTIFICATE_BYTES:
+        raise MalformedInput(f"a certificate of {len(der)} bytes is too large", code="too_large")
     try:
         certificate = x509.load_der_x509_certificate(der)
         _ = certificate.issuer, certificate.subject, certificate.extensions

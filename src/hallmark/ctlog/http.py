@@ -5,6 +5,7 @@ Tiles and the checkpoint are read elsewhere. Errors are text: the status' name, 
 
 import base64
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -25,9 +26,7 @@ from hallmark.web.turns import Turns
 
 _TEXT: Final = b"text/plain; charset=utf-8"
 _ISSUER_TYPE: Final = "application/pkix-cert"
-MAX_SUBMISSIONS: Final = (
-    16  # at once in a process: a chain takes up to 4 ms, and the authority's come another way
-)
+MAX_SUBMISSIONS: Final = 16  # at once in a process; the authority's come another way
 
 
 class _Submission(msgspec.Struct, frozen=True):
@@ -43,7 +42,7 @@ class _SubmissionRoute:
 
     def __init__(
         self,
-        add: Callable[[list[bytes]], Awaitable[Sct]],
+        add: Callable[[list[bytes], str], Awaitable[Sct]],
         config: CtLogConfig,
         budget: BodyBudget,
         gate: Gate,
@@ -71,10 +70,12 @@ class _SubmissionRoute:
             await respond(send, 200, body)
 
     async def _submit(self, scope: Scope, receive: Receive, hold: Hold) -> bytes:
-        await self._turns.arrive(f"submissions {peer_of(scope)}")
+        flow = f"submissions {peer_of(scope)}"
+        await self._turns.arrive(flow)
         submitted = await read_body(receive, self._max_body_bytes, hold=hold, announced=content_length(scope))
         with self._gate.entered(peer_of(scope)):
-            return _print_sct(await self._add(_parse_chain(submitted, self._max_chain)))
+            chain = await self._turns.heavy(partial(_parse_chain, submitted, self._max_chain), flow)
+            return _print_sct(await self._add(chain, flow))
 
 
 def hot_routes(service: CtLog, turns: Turns | None = None) -> dict[str, App]:

@@ -5,8 +5,9 @@ that there is no merge delay and a reader finds the entry at once.
 """
 
 import hashlib
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Generator, Sequence
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 from cryptography import x509
 from cryptography.x509 import oid
@@ -28,10 +29,15 @@ from hallmark.ctlog.acceptance import CODE_SIGNING, AcceptedRoots, IssuerPath, l
 from hallmark.ctlog.config import CtLogConfig
 from hallmark.errors import ConfigurationError, InvalidCertificate, MalformedInput
 from hallmark.ports import Finalized, KeyPair, LogAppender
+from hallmark.web.turns import Turns
+
+T = TypeVar("T")
 
 SHA256: Final = 4
 ECDSA: Final = 3
-MAX_CERTIFICATE_BYTES: Final = 60_000  # with the rest of its record, an entry stays below 65,536 bytes
+_AUTHORITY: Final = (
+    "certificates"  # the flow of what our own authority logs: nobody else's submissions delay it
+)
 
 
 class IssuerStore(Protocol):
@@ -61,7 +67,9 @@ class CtLog:
         roots: Sequence[bytes],
         issuers: IssuerStore,
         config: CtLogConfig | None = None,
+        turns: Turns | None = None,
     ) -> None:
+        self._turns = turns or Turns()
         public_key = parse_public_key(key.spki)
         if public_key.algorithm.parameter != "secp256r1":
             raise ConfigurationError(f"a CT log's key is P-256, not {public_key.algorithm.name}")
@@ -82,34 +90,40 @@ class CtLog:
         """Find an issuer's certificate by its SHA-256."""
         return self._issuers.get_issuer(fingerprint)
 
-    async def add_chain(self, chain: Sequence[bytes]) -> Sct:
-        """Append a final certificate, the first of `chain`.
+    async def add_chain(self, chain: Sequence[bytes], flow: str = "") -> Sct:
+        """Append a final certificate, the first of `chain`; `flow` is what its work waits in (`web.turns`).
 
         Raises `InvalidCertificate` or `MalformedInput`.
         """
-        certificate, path = self._accept(chain)
+        certificate, path = await self._run(self._accept(chain), flow)
         if _is_poisoned(certificate):
             raise InvalidCertificate("the certificate is a precertificate", code="wrong_entry_type")
         return await self._append(X509Entry(chain[0]), path, b"")
 
-    async def add_pre_chain(self, chain: Sequence[bytes]) -> Sct:
-        """Append a precertificate, the first of `chain`; raises `InvalidCertificate` or `MalformedInput`."""
-        certificate, path = self._accept(chain)
+    async def add_pre_chain(self, chain: Sequence[bytes], flow: str = "") -> Sct:
+        """Append a precertificate, the first of `chain`; as `add_chain`."""
+        certificate, path = await self._run(self._accept(chain), flow)
         tbs = remove_poison(certificate.tbs_certificate_bytes)
         return await self._append(PrecertEntry(path.issuer_key.key_id, tbs), path, vector(chain[0], 3))
 
     async def add_precertificate(self, precertificate: bytes, issuing_chain: Sequence[bytes]) -> Sct:
         """Append a precertificate for a certificate authority of the same process."""
-        return await self.add_pre_chain([precertificate, *issuing_chain])
+        return await self.add_pre_chain([precertificate, *issuing_chain], _AUTHORITY)
 
-    def _accept(self, chain: Sequence[bytes]) -> tuple[x509.Certificate, IssuerPath]:
+    async def _run(self, steps: Generator[None, None, T], flow: str) -> T:
+        """Run the steps, each as a piece of work."""
+        while (end := await self._turns.heavy(partial(_advance, steps), flow)) is None:
+            pass
+        result: T = end.value
+        return result
+
+    def _accept(self, chain: Sequence[bytes]) -> Generator[None, None, tuple[x509.Certificate, IssuerPath]]:
         if not 0 < len(chain) <= self.config.max_chain:
             raise MalformedInput(f"a chain has 1 to {self.config.max_chain} certificates, not {len(chain)}")
-        if len(chain[0]) > MAX_CERTIFICATE_BYTES // 2:
-            raise MalformedInput(f"a certificate of {len(chain[0])} bytes is too large", code="too_large")
         certificate = load_certificate(chain[0])
         _check_submitted(certificate)
-        return certificate, self._roots.issuer_path(certificate, tuple(chain[1:]))
+        yield
+        return certificate, (yield from self._roots.issuer_path(certificate, tuple(chain[1:])))
 
     async def _append(self, entry: LogEntry, path: IssuerPath, precertificate: bytes) -> Sct:
         fingerprints = vector(b"".join(self._store(der) for der in path.certificates), 2)
@@ -136,6 +150,15 @@ class CtLog:
         extensions = leaf_index_extension(index)
         signature = self._key.sign(merkle_tree_leaf(time, entry, extensions))
         return Sct(self.log_id, time, extensions, SHA256, ECDSA, signature)
+
+
+def _advance(steps: Generator[None, None, T]) -> StopIteration | None:
+    """Take a step; the last one gives the result, in what a generator ends with."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        return end
+    return None
 
 
 def _identity(entry: LogEntry, path: IssuerPath) -> bytes:

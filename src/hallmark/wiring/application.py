@@ -290,6 +290,7 @@ class _Parts:
             key=key,
             roots=read_chain(self._layout, "ca")[-1:],
             issuers=ObjectIssuerStore(log.objects()),
+            turns=self._opening.load.turns,
         )
         witnessed = open_ctlog_witnessed(self._layout, log, parse_public_key(key.spki))
         return service, read_routes(log.reader(witnessed), folder=STATIC_CT.folder, load=self._opening.load)
