@@ -8,23 +8,28 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 from tests.support.asgi_call import call
+from tests.support.witness_server import SmallWitness, WitnessServer
+from tests.support.world import authority_certificate
 
 from hallmark.adapters.keys.file import write_key
 from hallmark.core.cosignature import cosigner_vkey
+from hallmark.core.vkey import log_vkey
 from hallmark.core.x509.authority import ISSUING_LIFETIME
+from hallmark.core.x509.certificate import load_certificate
 from hallmark.instance.directory import install
 from hallmark.web.health import HealthCheck, health_routes
 from hallmark.wiring.create import create_instance
-from hallmark.wiring.health import SOON, Expiry, examine_instance
+from hallmark.wiring.health import SOON, Expiry, ask_witnesses, examine_instance
 from hallmark.wiring.layout import VERSION, InstanceFile, Layout
 from hallmark.wiring.publishing import Publishing
-from hallmark.wiring.shards import Shard, ShardTable
+from hallmark.wiring.shards import Shard, ShardTable, open_tlog
 from hallmark.wiring.witnessing import WitnessSetting
 from hallmark.witness.config import WitnessMode
 
 NOW = datetime.now(UTC)
-SECOND = timedelta(seconds=1)
+SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 WITNESS = cosigner_vkey("w.example/1", Ed25519PrivateKey.generate())
 POLICY = f"witness w {WITNESS.to_text()} http://127.0.0.1:9/\nquorum w\n".encode()
 
@@ -166,3 +171,39 @@ def test_however_often_it_is_asked_an_instance_is_examined_once_in_a_while():
     for _ in range(20):
         call(routes, "GET", "/healthz")
     assert len(times) < 20
+
+
+def test_the_certificate_of_grpc_ends_as_others_do(layout, tmp_path):
+    path = tmp_path / "grpc.pem"
+    der = authority_certificate("g", "g", key="p256-g", issuing_key="p256-g", not_after=NOW + 10 * DAY)
+    path.write_bytes(load_certificate(der).public_bytes(Encoding.PEM))
+    for days, ok, soon in ((-5, True, False), (0, True, True), (10, False, False)):
+        now = NOW + days * DAY
+        found = {item.check: item for item in examine_instance(layout, now, str(path))}["grpc certificate"]
+        assert (found.ok, found.soon) == (ok, soon)
+    path.write_bytes(b"")
+    found = {item.check: item for item in examine_instance(layout, NOW, str(path))}
+    assert not found["state"].ok
+
+
+@pytest.mark.parametrize(("mode", "ok"), [(WitnessMode.STRICT, False), (WitnessMode.FAIL_OPEN, True)])
+def test_witnesses_that_do_not_answer_now_are_named(layout, mode, ok):
+    layout.witnesses.write_bytes(msgspec.json.encode(WitnessSetting(mode, POLICY)))
+    (found,) = ask_witnesses(layout)
+    assert (found.ok, found.found) == (ok, "0 of 1 answer, not w")
+
+
+def test_a_witness_that_answers_now_is_enough(layout, tmp_path):
+    _, signer = open_tlog(layout, layout.read_instance())
+    witness = SmallWitness(tmp_path / "heads.db", "w.example/1", log_vkey(signer.origin, signer.public_key))
+    server = WitnessServer(witness.post, witness.get)
+    policy = f"witness w {witness.keys.vkeys[0].to_text()} {server.url}\nquorum w\n".encode()
+    layout.witnesses.write_bytes(msgspec.json.encode(WitnessSetting(WitnessMode.STRICT, policy)))
+    (found,) = ask_witnesses(layout)
+    server.close()
+    witness.close()
+    assert (found.ok, found.found) == (True, "1 of 1 answer")
+
+
+def test_nobody_is_asked_where_there_are_no_witnesses(layout):
+    assert ask_witnesses(layout) == ()

@@ -198,13 +198,14 @@ def _health(trust: ClientTrustConfig, http: HttpClient) -> list[_Finding]:
 
 def _directory(data: Path) -> list[_Finding]:
     from hallmark.instance.ownership import check_owner
-    from hallmark.wiring.health import examine_instance
+    from hallmark.wiring.health import ask_witnesses, examine_instance
     from hallmark.wiring.layout import Layout
 
     layout = Layout(data)
     layout.check_exists()
     check_owner(data)
-    return [_own_finding(item) for item in examine_instance(layout, datetime.now(UTC))]
+    found = [*examine_instance(layout, datetime.now(UTC)), *ask_witnesses(layout)]
+    return [_own_finding(item) for item in found]
 
 
 def _own_finding(item: _OwnCheck) -> _Finding:

@@ -112,7 +112,13 @@ def _serve(
     options: Options,
 ) -> None:
     layout, instance = running.layout, running.instance
-    publishing = Publishing(layout, instance, on_failure=_fail, mirrors=options.settings.mirrors)
+    publishing = Publishing(
+        layout,
+        instance,
+        on_failure=_fail,
+        mirrors=options.settings.mirrors,
+        grpc_certificate=options.settings.grpc.tls_certificate,
+    )
     publishing.recover()
     supervisor.serve()
     stopping.serve_on()

@@ -15,7 +15,7 @@ from hallmark.adapters.keys.file import read_key
 from hallmark.client.files import file_error
 from hallmark.core.trusted_root import parse_trusted_root
 from hallmark.durable_files import write_durably
-from hallmark.errors import HallmarkError, TrustError
+from hallmark.errors import ConfigurationError, HallmarkError, TrustError
 from hallmark.ports import HeadStore, StorageFailed
 from hallmark.trustroot.client_files import TRUSTED_ROOT_TARGET
 from hallmark.trustroot.keys import TufKeys
@@ -25,10 +25,11 @@ from hallmark.wiring.chains import read_chain
 from hallmark.wiring.checking import log_names, open_log
 from hallmark.wiring.layout import Layout
 from hallmark.wiring.logs import OpenLog
-from hallmark.wiring.outside import check_published_within
+from hallmark.wiring.outside import check_published_within, look
 from hallmark.wiring.place import COPY_HINT
 from hallmark.wiring.shards import ShardTable, open_shard
-from hallmark.wiring.witnessing import open_witnessed
+from hallmark.wiring.witnessing import open_witnessed, open_witnesses, read_setting
+from hallmark.witness.config import WitnessMode
 
 SOON: Final = timedelta(days=90)
 """How long before the end of a certificate it is announced: replacing one takes its operator's planning."""
@@ -39,6 +40,8 @@ _RENEWED: Final = (
     "a running instance renews it: start it, or see on the standard error of `hallmark up` why not"
 )
 _REPLACED: Final = "see that this machine's clock is right; then make a new instance, in another directory"
+_SERVED: Final = "put a newer certificate and its key in their files, then restart the instance"
+_SERVED_SOON: Final = timedelta(days=14)  # made for 90 days or fewer, and renewed in their last third
 _FREE: Final = "free some space, or move the directory to a larger disk; nothing was lost"
 _ASK: Final = (
     "see that the instance runs and reaches its witnesses; its standard error says who does not answer"
@@ -72,16 +75,44 @@ class _Late(StorageFailed):
     """Entries that wait for publication: nothing is broken yet."""
 
 
-def examine_instance(layout: Layout, now: datetime) -> tuple[HealthCheck, ...]:
-    """Try everything that serving needs; what fails is a finding, never an exception."""
-    return tuple(_examine(layout, now))
+def examine_instance(
+    layout: Layout, now: datetime, grpc_certificate: str | None = None
+) -> tuple[HealthCheck, ...]:
+    """Try everything that serving needs; what fails is a finding, never an exception.
+
+    `grpc_certificate` is the file that the settings name: the directory does not know it.
+    """
+    return tuple(_examine(layout, now, grpc_certificate))
 
 
-def _examine(layout: Layout, now: datetime) -> Iterator[HealthCheck]:
+def ask_witnesses(layout: Layout) -> tuple[HealthCheck, ...]:
+    """Ask the log's witnesses now; `examine_instance` does not, because callers of `/healthz` would wait.
+
+    Takes as long as the slowest, three seconds at most. Nothing where the state is damaged, which is told
+    elsewhere.
+    """
+    with suppress(HallmarkError, OSError, StorageFailed):
+        return tuple(_ask_witnesses(layout))
+    return ()
+
+
+def _ask_witnesses(layout: Layout) -> Iterator[HealthCheck]:
+    setting, witnesses = read_setting(layout), open_witnesses(layout)
+    if setting is None or witnesses is None:
+        return
+    log, _ = open_shard(layout, layout.read_instance(), ShardTable(layout).read()[-1])
+    policy, heard = setting.parse(), look(witnesses, log)
+    silent = ", ".join(item.name for item in policy.witnesses if item.name not in heard)
+    ok = policy.holds(heard.keys()) or setting.mode is not WitnessMode.STRICT
+    found = f"{len(heard)} of {len(policy.witnesses)} answer" + (f", not {silent}" if silent else "")
+    yield HealthCheck(check="witnesses now", ok=ok, found=found, hint="" if ok else _ASK)
+
+
+def _examine(layout: Layout, now: datetime, grpc_certificate: str | None) -> Iterator[HealthCheck]:
     yield _attempt("directory", lambda: _probe(layout))
     yield _space(layout)
     try:
-        for expiry in expiries(layout):
+        for expiry in expiries(layout, grpc_certificate):
             yield expiry.check(now)
         yield _attempt("log keys", lambda: _keys(layout))
         for name in log_names(layout):
@@ -91,9 +122,21 @@ def _examine(layout: Layout, now: datetime) -> Iterator[HealthCheck]:
         yield _wrong("state", error)
 
 
-def expiries(layout: Layout) -> tuple[Expiry, ...]:
+def expiries(layout: Layout, grpc_certificate: str | None = None) -> tuple[Expiry, ...]:
     """Say when each thing of the instance ends; raises what reading them raises."""
-    return (*_certificates(layout, "ca"), *_certificates(layout, "tsa"), *_roles(layout))
+    own = (*_certificates(layout, "ca"), *_certificates(layout, "tsa"), *_roles(layout))
+    return own if grpc_certificate is None else (*own, _served(Path(grpc_certificate)))
+
+
+def _served(path: Path) -> Expiry:
+    """The certificate that gRPC is served with, renewed by others; the first of its file."""
+    try:
+        certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
+    except ValueError:
+        raise ConfigurationError(
+            f"{path} holds no certificate in PEM", code="wrong_setting", hint=_SERVED
+        ) from None
+    return Expiry("grpc certificate", certificate.not_valid_after_utc, _SERVED_SOON, _SERVED)
 
 
 def _certificates(layout: Layout, service: str) -> Iterator[Expiry]:

@@ -101,7 +101,14 @@ class InstanceMetrics:
 class InstanceStates:
     """Reads what is asked for at that moment: every log, what ends and when, the instance's processes."""
 
-    def __init__(self, layout: Layout, clock: Clock, processes: Callable[[], Iterable[int]]) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        clock: Clock,
+        processes: Callable[[], Iterable[int]],
+        grpc_certificate: str | None = None,
+    ) -> None:
+        self._grpc_certificate = grpc_certificate
         self._layout = layout
         self._clock = clock
         self._processes = processes
@@ -120,7 +127,7 @@ class InstanceStates:
     def _ends(self) -> Iterator[Sample]:
         """Nothing where the state is damaged: `/healthz` says so, and the other numbers are still true."""
         with suppress(HallmarkError, OSError):
-            for item in expiries(self._layout):
+            for item in expiries(self._layout, self._grpc_certificate):
                 yield Sample(
                     "hallmark_expiry_timestamp_seconds",
                     "When it ends.",

@@ -64,7 +64,9 @@ class Publishing:
         *,
         on_failure: Callable[[BaseException], None],
         mirrors: Sequence[str] = (),
+        grpc_certificate: str | None = None,
     ) -> None:
+        self._grpc_certificate = grpc_certificate
         self._mirrors = mirrors
         self._layout = layout
         self._instance = instance
@@ -152,7 +154,7 @@ class Publishing:
 
     def _announce(self, now: datetime) -> None:
         """Say of each thing that ends soon, or has ended, how long it lasts, whenever that changes."""
-        for expiry in expiries(self._layout):
+        for expiry in expiries(self._layout, self._grpc_certificate):
             check = expiry.check(now)
             if (check.soon or not check.ok) and self._announced.get(check.check) != check.found:
                 logger.log(logging.WARNING if check.ok else logging.ERROR, "%s %s", check.check, check.found)
