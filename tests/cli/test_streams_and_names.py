@@ -77,3 +77,18 @@ def test_a_file_of_another_kind_is_still_signed_with_the_folder(folder, environm
         (release / name).write_bytes(b"x")
     jobs = find_jobs((release,), None, recursive=True)
     assert [job.path.name for job in jobs] == ["app", "app.bundle", "app.provenance"]
+
+
+@pytest.mark.parametrize("source", ["root.json", "- <root.json", "<(cat root.json)"])
+def test_trust_documents_are_inspected_wherever_they_come_from(folder, environment, source):
+    done = run(folder, environment, f"hallmark inspect --json {source}")
+    assert json.loads(done.stdout)["kind"] == "a trusted root"
+
+
+def test_each_of_several_trusted_roots_is_inspected(folder, environment):
+    root = json.loads((folder / "root.json").read_bytes())
+    (folder / "roots.jsonl").write_text(json.dumps(root) + "\n" + json.dumps(root | {"more": 1}) + "\n")
+    found = json.loads(run(folder, environment, "hallmark inspect --json roots.jsonl").stdout)
+    assert found["kind"] == "JSON lines"
+    assert [item.get("unknownFields") for item in found["documents"]] == [None, ["more"]]
+    assert "more" in run(folder, environment, "hallmark inspect roots.jsonl").stdout

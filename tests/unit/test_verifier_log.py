@@ -29,6 +29,7 @@ from hallmark.errors import (
     InvalidProof,
     InvalidSignature,
     MalformedInput,
+    TrustError,
 )
 from hallmark.verify.times import established_times
 
@@ -185,9 +186,10 @@ def test_the_port_of_a_log_is_no_part_of_its_origin(world):
     assert verify(world, world.bundle(), replace(world.root, tlogs=(log,))).entries[0].origin == w.HOST
 
 
-def test_refuses_a_log_whose_url_names_no_host(world):
-    log = replace(w.v2_log(), base_url="not a url")
-    with pytest.raises(InvalidSignature):
+@pytest.mark.parametrize("url", ["", "not a url"])
+def test_a_log_whose_url_names_no_host_is_a_fault_of_the_trusted_root(world, url):
+    log = replace(w.v2_log(), base_url=url)
+    with pytest.raises(TrustError, match="no base URL with a host"):
         verify(world, world.bundle(), replace(world.root, tlogs=(log,)))
 
 

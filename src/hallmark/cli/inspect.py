@@ -10,9 +10,8 @@ import click
 from hallmark.cli.inspect_trust import describe_trust
 from hallmark.cli.options import PATH, json_option
 from hallmark.cli.output import Output
-from hallmark.client.files import read_file
-from hallmark.client.signature_files import SUFFIX, Signatures, read_signatures
-from hallmark.client.streams import descriptor_of
+from hallmark.client.signature_files import SUFFIX, Signatures, parse_signatures
+from hallmark.client.streams import read_input
 from hallmark.core.bundle import MAX_BUNDLE_BYTES, Bundle
 from hallmark.core.checkpoint import parse_checkpoint
 from hallmark.core.dsse import IN_TOTO_PAYLOAD_TYPE, Envelope
@@ -38,21 +37,17 @@ def command(*, bundle: Path, as_json: bool) -> None:
     Nothing of it is verified: hallmark verify does that.
     """
     output = Output(as_json=as_json)
-    facts = describe_trust(_peek(bundle)) or _describe(_read(bundle))
+    data = read_input(bundle, max_bytes=MAX_BUNDLE_BYTES)
+    facts = describe_trust(data) or _describe(_parse(bundle, data))
     for line in _lines(facts):
         output.line(line)
     output.note("nothing of this has been verified; hallmark verify does that")
     output.finish(file=str(bundle), **facts)
 
 
-def _peek(path: Path) -> bytes:
-    """Read a file that may be a trust document; a stream, which can be read once, is taken for a bundle."""
-    return b"" if descriptor_of(path) is not None else read_file(path, max_bytes=MAX_BUNDLE_BYTES)
-
-
-def _read(path: Path) -> Signatures:
+def _parse(path: Path, data: bytes) -> Signatures:
     try:
-        return read_signatures(path)
+        return parse_signatures(path, data)
     except MalformedInput as error:
         beside = path.with_name(path.name + SUFFIX)
         hint = f"did you mean {beside}?" if beside.exists() else "name a file that holds a signature"

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from hallmark.core.encoding.json_document import decode_members
 from hallmark.core.encoding.protojson import format_timestamp
 from hallmark.core.signing_config import (
@@ -17,6 +19,7 @@ from hallmark.core.signing_config import (
     unknown_signing_config_fields,
 )
 from hallmark.core.trusted_root import (
+    MAX_ROOTS,
     MEDIA_TYPES,
     CertificateAuthority,
     TransparencyLog,
@@ -38,9 +41,24 @@ def describe_trust(data: bytes) -> dict[str, Any] | None:
     """
     if len(data) > _MAX_BYTES or data.strip()[:1] != b"{":
         return None
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    if 1 < len(lines) <= MAX_ROOTS and all(_members(line) is not None for line in lines):
+        found = [_describe_one(line) for line in lines]
+        documents = [item for item in found if item is not None]
+        return {"kind": "JSON lines", "documents": documents} if len(documents) == len(found) else None
+    return _describe_one(data)
+
+
+def _members(data: bytes) -> Mapping[str, msgspec.Raw] | None:
     try:
-        members = decode_members(data, what="the file", max_bytes=_MAX_BYTES)
+        return decode_members(data, what="the file", max_bytes=_MAX_BYTES)
     except MalformedInput:
+        return None
+
+
+def _describe_one(data: bytes) -> dict[str, Any] | None:
+    members = _members(data)
+    if members is None:
         return None
     named = bytes(members.get("mediaType") or members.get("media_type") or b"")
     kind = _KINDS.get(named.decode("utf-8", "replace").strip('"'))

@@ -35,8 +35,12 @@ class Signatures(msgspec.Struct, frozen=True):
 
 
 def read_signatures(path: Path) -> Signatures:
-    """Read a file with signatures; raises `MalformedInput` (`unreadable_signature`, or `not_a_signature`)."""
-    data = read_input(path, max_bytes=MAX_BUNDLE_BYTES)
+    """Read a file with signatures, or a stream; raises as `parse_signatures` does."""
+    return parse_signatures(path, read_input(path, max_bytes=MAX_BUNDLE_BYTES))
+
+
+def parse_signatures(path: Path, data: bytes) -> Signatures:
+    """Read what stands at `path`; raises `MalformedInput` (`unreadable_signature`, or `not_a_signature`)."""
     try:
         if path.suffix == DETACHED and data.strip()[:1] != b"{":
             return Signatures(path, _detached(path, data))

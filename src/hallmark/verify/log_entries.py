@@ -11,7 +11,7 @@ from hallmark.core.keys import PublicKey
 from hallmark.core.merkle import leaf_hash, verify_inclusion
 from hallmark.core.transparency_log_entry import InclusionProof, TransparencyLogEntry
 from hallmark.core.trusted_root import TransparencyLog, TrustedRoot
-from hallmark.errors import InvalidEntry, InvalidProof, InvalidSignature
+from hallmark.errors import InvalidEntry, InvalidProof, InvalidSignature, TrustError
 from hallmark.verify.verified import EstablishedTime, VerifiedEntry
 
 _V1_SEPARATOR: Final = " - "
@@ -41,8 +41,8 @@ def log_entries(
 
     With `checkpoints`, every entry of a trusted log must have a checkpoint that it accepts.
     Inclusion promises have been checked with the times. Raises `InvalidProof`, `InvalidSignature`,
-    `InvalidEntry` or `MalformedInput`; `InvalidEntry` with code `no_entry` when fewer than `required`
-    trusted logs are left.
+    `InvalidEntry`, `MalformedInput` or, for a log without a host name, `TrustError`; `InvalidEntry` with code
+    `no_entry` when fewer than `required` trusted logs are left.
     """
     entries: list[VerifiedEntry] = []
     for entry in bundle.tlog_entries:
@@ -161,7 +161,12 @@ def _expected_origin(checkpoint: bytes, log: TransparencyLog) -> tuple[str, str]
     found = checkpoint.partition(b"\n")[0].decode("utf-8", errors="replace")
     if _is_v1_origin(found):
         return found, found.rpartition(_V1_SEPARATOR)[0]
-    name = urlsplit(log.base_url).hostname or ""
+    name = urlsplit(log.base_url).hostname
+    if not name:
+        raise TrustError(
+            f"the trusted root gives the log {log.name} no base URL with a host, which its checkpoints name",
+            hint="the bundle is not to blame: take the trusted root from whoever runs the log",
+        )
     return name, name
 
 
