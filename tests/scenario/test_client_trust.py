@@ -1,5 +1,6 @@
 """The client's trust in a TUF repository: what it believes, and what it refuses."""
 
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 
@@ -173,6 +174,22 @@ def test_what_another_repository_said_does_not_bind_this_one(published, context,
         update_trust(context, HttpClient(), published.now)
     elsewhere = msgspec.structs.replace(newer, tuf_url="https://elsewhere.example/tuf")
     save_trust(context.root_fingerprint, elsewhere)
+    assert update_trust(context, HttpClient(), published.now).trusted_root == FILES["trusted_root.json"]
+
+
+@pytest.mark.parametrize("name", ["2.root.json", "timestamp.json", "targets.json"])
+def test_material_that_was_damaged_where_it_was_kept_is_fetched_again(published, context, name):
+    material = update_trust(context, HttpClient(), published.now)
+    damaged = msgspec.structs.replace(material, metadata={**material.metadata, name: b"\xff"})
+    save_trust(context.root_fingerprint, damaged)
+    assert update_trust(context, HttpClient(), published.now).metadata == material.metadata
+
+
+def test_a_pipe_in_the_place_of_what_was_kept_is_not_waited_for(published, context, tmp_path):
+    path = tmp_path / "cache" / "hallmark" / "trust" / f"{context.root_fingerprint}.json"
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    assert load_trust(context.root_fingerprint) is None
     assert update_trust(context, HttpClient(), published.now).trusted_root == FILES["trusted_root.json"]
 
 

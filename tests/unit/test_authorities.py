@@ -75,10 +75,10 @@ def test_takes_an_authority_below_a_root():
     [
         (
             {"constraints": x509.BasicConstraints(ca=False, path_length=None)},
-            "no certificate of an authority",
+            "not a CA certificate",
         ),
-        ({"critical": False}, "no certificate of an authority"),
-        ({"usage": w.key_usage(digital_signature=True)}, "no certificate of an authority"),
+        ({"critical": False}, "not a CA certificate"),
+        ({"usage": w.key_usage(digital_signature=True)}, "not a CA certificate"),
         ({"purpose": x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])}, "not for code signing"),
         ({"constraints": None}, "lacks"),
         ({"usage": None}, "lacks"),
@@ -95,7 +95,7 @@ def test_refuses_an_authority_in_which_one_thing_is_wrong(changes, why):
 
 def test_a_root_is_checked_too():
     root = authority(ROOT_NAME, key=ROOT_KEY, usage=w.key_usage(crl_sign=True))
-    assert "no certificate of an authority" in refused(authority(), root)
+    assert "not a CA certificate" in refused(authority(), root)
     assert "is not issued by" in refused(authority())
 
 

@@ -26,6 +26,7 @@ from tests.support.small_ca import (
 
 from hallmark.adapters.keys.file import SoftwareKey
 from hallmark.ca.config import CaConfig
+from hallmark.ca.http import MAX_VALUES
 from hallmark.ca.http import routes as ca_routes
 from hallmark.ca.issuers import OidcIssuers
 from hallmark.core.keys import parse_public_key
@@ -469,3 +470,11 @@ def test_does_not_start_on_what_does_not_fit(small):
         OidcIssuers([])
     with pytest.raises(ConfigurationError, match="twice"):
         OidcIssuers([*small.ca.issuers.all, *small.ca.issuers.all])
+
+
+@pytest.mark.parametrize(("values", "message"), [(MAX_VALUES, "token"), (MAX_VALUES + 1, "values")])
+def test_a_request_has_so_many_values(small, values, message):
+    body = json.dumps({"more": [0] * (values - 1)}).encode()  # one for each bracket, brace and comma
+    answer = small.request("POST", "/api/v2/signingCert", body)
+    (info,) = answer.json()["details"]
+    assert message in info["metadata"]["message"]

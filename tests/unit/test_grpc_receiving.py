@@ -110,3 +110,34 @@ def test_a_caller_that_leaves_while_it_waits_leaves_its_place(given):
         return await receive(places, "other", at_once, patience=0.0)
 
     assert asyncio.run(run()) == "message"
+
+
+def test_a_place_that_comes_as_patience_ends_is_not_lost():
+    async def run():
+        places, done = Places(1, giving_way=3600.0), asyncio.get_running_loop().create_future()
+
+        async def until_done() -> None:
+            await done
+
+        holding = receive(places, "holding", until_done)
+        await asyncio.sleep(0)
+        waiting = receive(places, "waiting", at_once, patience=0.0)
+        done.set_result(None)  # in the turn in which the other begins to wait, and waits no longer
+        results = await asyncio.gather(holding, waiting, return_exceptions=True)
+        assert isinstance(results[1], Overloaded)
+        return await receive(places, "other", at_once, patience=0.0)
+
+    assert asyncio.run(run()) == "message"
+
+
+def test_nobody_gives_way_to_callers_that_have_gone():
+    async def run():
+        places = Places(1, giving_way=0.05)
+        holding = receive(places, "holding", forever)
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await receive(places, "gone", at_once, patience=0.0)
+        await asyncio.sleep(0.2)
+        return holding.done()
+
+    assert asyncio.run(run()) is False

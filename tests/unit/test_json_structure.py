@@ -3,7 +3,7 @@
 import pytest
 
 from hallmark.errors import MalformedInput
-from hallmark.web.json_structure import MAX_MARKS, MIN_BYTES_OF_ESCAPE, check_structure
+from hallmark.web.json_structure import MAX_DIGITS, MAX_MARKS, MIN_BYTES_OF_ESCAPE, check_structure
 
 
 @pytest.mark.parametrize("mark", [b"{", b"[", b",", b":"])
@@ -25,3 +25,11 @@ def test_so_many_escapes():
 
 def test_a_long_string_costs_little():
     check_structure(b'{"payload":"%s"}' % (b"QUJD" * 1_000_000))
+
+
+@pytest.mark.parametrize("before", [b'{"a":', b'{"a" : -', b"[", b"[0,\n"])
+def test_numbers_have_so_many_digits(before):
+    check_structure(before + b"9" * (MAX_DIGITS - 1))
+    with pytest.raises(MalformedInput):
+        check_structure(before + b"9" * MAX_DIGITS)
+    check_structure(b'{"a":"' + b"9" * 1000 + b'"}')

@@ -4,6 +4,8 @@ import os
 import socket
 import stat
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -271,3 +273,27 @@ def test_a_socket_whose_user_is_no_member_keeps_the_users_group(open_folder, gro
         os.seteuid(0)
         os.setegid(0)
     assert (found.st_gid, stat.S_IMODE(found.st_mode)) == (NOBODY, 0o660)
+
+
+@pytest.mark.parametrize("kind", ["port", "socket"])
+def test_of_two_that_hold_an_address_at_the_same_moment_one_does(tmp_path, kind):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = Address("127.0.0.1", port) if kind == "port" else Address(f"unix:{tmp_path / 's'}", 0)
+
+    def hold(barrier: threading.Barrier) -> Reservation | str:
+        barrier.wait()
+        try:
+            return Reservation(address)
+        except ConfigurationError as error:
+            return error.code
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(50):
+            barrier = threading.Barrier(2)
+            held = list(pool.map(hold, [barrier, barrier]))
+            assert [item for item in held if isinstance(item, str)] == ["port_in_use"]
+            for item in held:
+                if isinstance(item, Reservation):
+                    item.close()

@@ -11,7 +11,13 @@ from tests.support.small_ca import EMAIL, SmallCa, b64url, key_request
 
 from hallmark.core.bundle import parse_bundle
 from hallmark.core.dsse import parse_envelope
-from hallmark.core.encoding.json_document import RepeatedName, _unique, check_names, load_unique
+from hallmark.core.encoding.json_document import (
+    RepeatedName,
+    _unique,
+    check_names,
+    decode_members,
+    load_unique,
+)
 from hallmark.core.entries.dsse import parse_dsse_v001, parse_dsse_v002
 from hallmark.core.entries.hashedrekord import parse_hashedrekord_v001, parse_hashedrekord_v002
 from hallmark.core.entries.intoto import parse_intoto_v002
@@ -170,3 +176,13 @@ def test_the_last_of_many_names_is_found_in_one_pass():
     with pytest.raises(RepeatedName):
         _unique(members)
     assert looked < 100
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [b"9" * 5000, b'"\xff\xfe"', b"[" + b"{}," * 100_000 + b"{}]", b"[" * 2000 + b"]" * 2000],
+    ids=["digits", "text", "values", "depth"],
+)
+def test_a_repeated_member_is_refused_without_a_look_at_what_it_holds(repeated):
+    with pytest.raises(MalformedInput):
+        decode_members(b'{"a":1,"a":' + repeated + b"}", what="it", max_bytes=1 << 20)

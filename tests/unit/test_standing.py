@@ -24,7 +24,7 @@ def test_a_connection_goes_first_once_an_entry_of_it_was_appended():
     assert standing.flow("b") == NEW
 
 
-@pytest.mark.parametrize(("entries", "expected"), [(REPAID_BY, NEW), (REPAID_BY - 1, REFUSED)])
+@pytest.mark.parametrize(("entries", "expected"), [(REPAID_BY, None), (REPAID_BY - 1, NEW), (1, REFUSED)])
 def test_one_refusal_is_repaid_by_so_many_entries(entries, expected):
     standing = Standing()
     for _ in range(100):
@@ -34,8 +34,14 @@ def test_one_refusal_is_repaid_by_so_many_entries(entries, expected):
     for _ in range(entries):
         standing.accepted("a")
     assert standing.flow("a") == expected
-    standing.accepted("a")
-    assert (standing.flow("a") is None) is (expected == NEW)
+
+
+def test_connections_that_nothing_tells_apart_have_no_record():
+    standing = Standing()
+    standing.accepted(None)
+    assert standing.flow(None) == NEW
+    standing.refused(None)
+    assert standing.flow(None) == NEW
 
 
 @pytest.mark.parametrize(("others", "known"), [(MAX_CONNECTIONS - 1, True), (MAX_CONNECTIONS, False)])

@@ -8,7 +8,8 @@ from functools import partial
 
 import pytest
 
-from hallmark.web.turns import LIGHT_SECONDS, LONGEST_REST, MAX_ARRIVALS, TURN_SECONDS, Turns
+from hallmark.errors import Overloaded
+from hallmark.web.turns import LIGHT_SECONDS, LONGEST_REST, MAX_ARRIVALS, MAX_WAITING, TURN_SECONDS, Turns
 
 
 class Work:
@@ -240,3 +241,27 @@ def test_what_a_failed_piece_held_is_free_at_once(kind):
         assert held[0]() is None
     finally:
         gc.enable()
+
+
+def test_so_many_wait_to_begin_and_no_more(monkeypatch):
+    monkeypatch.setattr("hallmark.web.turns.MAX_WAITING", 3)
+    work = Work()
+    results = work.run(*[work.turns.arrive] * (MAX_ARRIVALS + 5))
+    refused = [item for item in results if item is not None]
+    assert [(type(item), item.code) for item in refused] == [(Overloaded, "too_many_calls")] * 2
+    assert MAX_WAITING == 12_288
+
+
+def test_two_flows_that_wait_to_begin_are_both_served_from_both_ends():
+    work = Work()
+
+    async def begin(flow: str, number: int) -> None:
+        await work.turns.arrive(flow)
+        work.piece(f"{flow}{number}", 0.0)
+
+    work.run(*(partial(begin, flow, number) for number in range(100) for flow in "ab"))
+    order = [name for turn in work.names_by_turn() for name in turn]
+    for flow in "ab":
+        served = [int(name[1:]) for name in order if name[0] == flow][MAX_ARRIVALS:]
+        assert served[:2] != sorted(served)[:2]
+        assert sorted(served)[0] in served[:2]

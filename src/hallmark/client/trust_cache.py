@@ -45,13 +45,16 @@ class TrustMaterial(KeptTrust, frozen=True, kw_only=True):
 
 def load_trust(fingerprint: str, folder: Path | None = None) -> KeptTrust | None:
     """Read the material kept for a root, unverified; None where there is none that is whole."""
+    path = _path(fingerprint, folder)
     try:
-        data = read_file(_path(fingerprint, folder), max_bytes=_MAX_BYTES)
+        if not path.is_file():  # a pipe in its place would never end
+            return None
+        data = read_file(path, max_bytes=_MAX_BYTES)
         digest, content = data[:_DIGEST_SIZE], data[_DIGEST_SIZE + 1 :]
         if digest != hashlib.sha256(content).hexdigest().encode():
             return None
         return msgspec.json.decode(content, type=KeptTrust)
-    except (HallmarkError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (HallmarkError, OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

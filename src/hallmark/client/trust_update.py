@@ -5,9 +5,9 @@ from typing import Final
 
 from hallmark.client.contexts import Context
 from hallmark.client.http import HttpClient
-from hallmark.client.kept_trust import stored_trust
+from hallmark.client.kept_trust import kept_trust, stored_trust
 from hallmark.client.pinned_roots import pinned_root
-from hallmark.client.trust_cache import TrustMaterial, load_trust, save_trust
+from hallmark.client.trust_cache import TrustMaterial, save_trust
 from hallmark.client.tuf import fetch_trust
 
 _FRESH: Final = timedelta(hours=1)
@@ -15,9 +15,7 @@ _FRESH: Final = timedelta(hours=1)
 
 def update_trust(context: Context, http: HttpClient, now: datetime) -> TrustMaterial:
     """Fetch the newest trust material of a context and keep it; raises `TrustError` or `RemoteError`."""
-    known = load_trust(context.root_fingerprint)
-    if known is not None and known.tuf_url != context.tuf_url:
-        known = None
+    known = kept_trust(context)  # verified: what is damaged must not pass for the repository's fault
     material = fetch_trust(context.tuf_url, pinned_root(context), http, known=known, now=now)
     save_trust(context.root_fingerprint, material)
     return material

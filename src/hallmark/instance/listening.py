@@ -1,11 +1,15 @@
 """The address an instance listens on, and its public URL."""
 
 import errno
+import fcntl
 import os
 import re
 import socket
 import stat
-from contextlib import suppress
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -17,6 +21,8 @@ from hallmark.errors import ConfigurationError
 from hallmark.wiring.layout import slug_of
 
 BACKLOG: Final = 4096  # connections that wait to be accepted: more than a burst of clients of one instance
+_LOCK_TRIES: Final = 40
+_LOCK_PAUSE_SECONDS: Final = 0.05
 _UNIX: Final = "unix:"
 _SOCKET_MODE: Final = 0o660  # a proxy gets in by the group of the socket's folder
 _PATH: Final = re.compile(r"(/[a-z0-9]+(-[a-z0-9]+)*)+", re.ASCII)
@@ -183,22 +189,48 @@ class Reservation:
         host = _find_host(address)
         if loopback:
             check_loopback(host)
-        family = _family(host)
-        with socket.socket(family, socket.SOCK_STREAM) as probe:  # shares with nobody: finds every user
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _bind(probe, host, address)
-            port: int = probe.getsockname()[1]
-        # without SO_REUSEADDR: two that both set it share a port, as long as neither listens
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        with _alone(host, address.port):
+            self._socket = _hold(host, address)
+        port: int = self._socket.getsockname()[1]
         self.address, self.bound = Address(address.host, port), Bound(host, port)
-        _bind(self._socket, host, self.address)
 
     def close(self) -> None:
         """Give the port back, or take the socket away."""
         self._socket.close()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(host: str, port: int) -> Iterator[None]:
+    """Let one instance at a time try a port: between trying and holding it, another could hold it too.
+
+    An abstract socket of Linux is a name without a file, and goes with its process. Port 0 needs none.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as claim:
+        if sys.platform == "linux" and port:
+            try:
+                claim.bind(f"\0hallmark {host} {port}")
+            except OSError:
+                raise _in_use(f"port {port} of {host} is in use") from None
+        yield
+
+
+def _hold(host: str, address: Address) -> socket.socket:
+    family = _family(host)
+    with socket.socket(family, socket.SOCK_STREAM) as probe:  # shares with nobody: finds every user
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _bind(probe, host, address)
+        port: int = probe.getsockname()[1]
+    # without SO_REUSEADDR: two that both set it share a port, as long as neither listens
+    held = socket.socket(family, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        _bind(held, host, Address(address.host, port))
+    except ConfigurationError:
+        held.close()
+        raise
+    return held
 
 
 def _family(host: str) -> socket.AddressFamily:
@@ -259,11 +291,12 @@ def _listen_on(path: Path) -> socket.socket:
     """Listen on a Unix socket; one that a killed process left behind is replaced."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        _remove_dead_socket(path)
-        listening.bind(str(path))
-        _give_to_group_of_folder(path)
-        os.chmod(path, _SOCKET_MODE)
-        listening.listen(BACKLOG)
+        with _locked(path.parent):
+            _remove_dead_socket(path)
+            listening.bind(str(path))
+            _give_to_group_of_folder(path)
+            os.chmod(path, _SOCKET_MODE)
+            listening.listen(BACKLOG)
         listening.setblocking(False)  # of two workers that one connection wakes, one would wait
     except OSError as error:  # without an errno: the path is longer than an address may be
         listening.close()
@@ -276,6 +309,24 @@ def _listen_on(path: Path) -> socket.socket:
         listening.close()
         raise
     return listening
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other instances from the folder meanwhile: a socket that does not listen yet looks dead to them.
+
+    Somebody who holds the lock for longer is not one of them, and is not waited for.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for _ in range(_LOCK_TRIES):
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(_LOCK_PAUSE_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _give_to_group_of_folder(path: Path) -> None:

@@ -80,7 +80,6 @@ class _CreateEntry:
         flow = self._standing.flow(connection)
         if flow is not None:
             flow = f"{flow} {peer_of(scope)}"
-            await self._turns.arrive(flow)
         try:
             with self._bodies.hold() as hold:
                 receiving = partial(self._receive, scope, receive, hold, flow)
@@ -97,6 +96,8 @@ class _CreateEntry:
 
     async def _receive(self, scope: Scope, receive: Receive, hold: Hold, flow: str | None) -> Submission:
         config = self._config
+        if flow is not None:
+            await self._turns.arrive(flow)
         body = await read_body(
             receive,
             config.max_body_bytes,

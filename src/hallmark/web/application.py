@@ -8,12 +8,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Router
 
-from hallmark.web.asgi import App, Receive, Scope, Send
+from hallmark.errors import Overloaded
+from hallmark.web.asgi import App, Receive, Scope, Send, respond
 from hallmark.web.gate import peer_of
 from hallmark.web.problems import INTERNAL_ERROR, grpc_problem, report_unexpected
 from hallmark.web.turns import Turns
 
 _POST: Final = "POST"
+_UNAVAILABLE: Final = 14
+_RETRY: Final = ((b"retry-after", b"1"),)
 
 
 class Dispatcher:
@@ -36,7 +39,11 @@ class Dispatcher:
         if hot is not None:
             await hot(scope, receive, send)
             return
-        await self._turns.arrive(peer_of(scope))
+        try:
+            await self._turns.arrive(peer_of(scope))
+        except Overloaded as error:
+            await respond(send, 503, grpc_problem(_UNAVAILABLE, error.message), headers=_RETRY)
+            return
         if scope["path"].isprintable():
             await self._cold(scope, receive, send)
         else:

@@ -23,7 +23,7 @@ class Standing:
     def flow(self, connection: Hashable) -> str | None:
         """Name the flow that a connection's work waits in, see `web.turns`; None where it goes first."""
         record = self._records.get(connection, 0)
-        if record > 0:
+        if record > 0 and connection is not None:
             return None
         return REFUSED if record < 0 else NEW
 
@@ -35,9 +35,11 @@ class Standing:
 
     def refused(self, connection: Hashable) -> None:
         """Note that a request was refused for what it says."""
-        self._note(connection, -REPAID_BY)
+        self._note(connection, 1 - REPAID_BY)
 
     def _note(self, connection: Hashable, record: int) -> None:
+        if connection is None:  # a Unix socket: all of its connections would share one record
+            return
         self._records.pop(connection, None)
         if len(self._records) >= self._most:
             del self._records[next(iter(self._records))]

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from hallmark.errors import Overloaded
 from hallmark.web.flows import Flows
 
 T = TypeVar("T")
@@ -24,6 +25,7 @@ TURN_SECONDS: Final = 0.004  # a commit takes about one: a caller waits a few tu
 LONGEST_REST: Final = 0.05  # between heavy pieces, while others need the processor for their commits
 LIGHT_SECONDS: Final = 0.05  # after a light piece: a commit under load, with its sync of the disk
 MAX_ARRIVALS: Final = 16  # a fifth of a millisecond each, before any work of ours
+MAX_WAITING: Final = 12_288  # 10,000 clients may come at once; one that has gone waits on, with 12 KB
 _Piece = tuple[Callable[[], Any], "asyncio.Future[Any]"]
 
 
@@ -49,12 +51,15 @@ class Turns:
     async def arrive(self, flow: str = "") -> None:
         """Begin a request: so many in a turn, because that is work too.
 
-        None begins while as many pieces of its flow wait. Where many wait, the newest begins in turn with
-        the oldest: who comes into a crowd need not wait for all of it.
+        None begins while as many pieces of its flow wait. Where many wait, the newest of a flow begins in
+        turn with the oldest: a caller who comes into a crowd need not wait for all of it. Raises `Overloaded`
+        where too many wait.
         """
         if not self._arriving and self._heavy_has_time() and self._may_begin(flow):
             self._arrived += 1
             return
+        if len(self._arriving) >= MAX_WAITING:
+            raise Overloaded("too many requests wait to begin", code="too_many_calls", retry_after=1)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._arriving.push(flow, future)
         await future
@@ -133,7 +138,7 @@ class Turns:
             _run(*self._heavy.pop())
         while (flow := next(filter(self._may_begin, self._arriving), None)) is not None:
             self._arrived += 1
-            arrived = self._arriving.pop(flow, newest=self._arrived % 2 == 0)
+            arrived = self._arriving.pop_from_either_end(flow)
             if not arrived.done():  # else the caller has gone
                 arrived.set_result(None)
         loop.call_soon(self._end_heavy, loop)  # after those that begin now

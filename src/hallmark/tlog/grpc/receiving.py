@@ -61,11 +61,12 @@ class Places:
         try:
             async with asyncio.timeout(patience):
                 await future
-        except TimeoutError:
-            raise _too_many() from None
-        except asyncio.CancelledError:
-            if not future.cancelled():  # the place came, and its caller has gone
+        except (TimeoutError, asyncio.CancelledError) as ended:
+            if future.done() and not future.cancelled():  # the place came, a moment too late
                 self._leave()
+            self._waiting.remove(connection, future)
+            if isinstance(ended, TimeoutError):
+                raise _too_many() from None
             raise
 
     def _leave(self) -> None:
