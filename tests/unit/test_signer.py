@@ -49,10 +49,10 @@ def clock():
 def make(services, clock):
     made = []
 
-    def build(*, token=TOKEN, witnesses=None, **named) -> Signer:
+    def build(*, token=TOKEN, witnesses=None, renew=None, **named) -> Signer:
         http = HttpClient(timeout_seconds=30, patience_seconds=0)
         trust = services.trust(**named)
-        made.append(Signer(trust, lambda: token, http, clock=clock, witnesses=witnesses))
+        made.append(Signer(trust, lambda: token, http, clock=clock, witnesses=witnesses, renew=renew))
         return made[-1]
 
     yield build
@@ -283,3 +283,45 @@ def test_an_end_waits_for_no_service_and_begins_nothing_more(services, make):
     assert ended
     signer._threads.shutdown()  # whatever was begun after all would have been asked by then
     assert sorted(set(services.asked)) == sorted({"ca", *names[:16]})
+
+
+FROZEN = Reply(405, b"This log has been frozen, please switch to the latest log.\n")
+
+
+class TestFrozenLog:
+    def test_newer_trust_material_names_the_log_to_use(self, services, make):
+        services.replaced["log"] = lambda _: FROZEN
+        asked = []
+
+        def renew():
+            asked.append("renew")
+            return services.trust(logs=("log3",))
+
+        signer = make(renew=renew)
+        for _ in range(2):
+            assert signer.sign_artifact(MESSAGE).verified.identity == EMAIL
+        assert services.asked == ["ca", "tsa", "log", "tsa", "log3", "tsa", "log3"]
+        assert asked == ["renew"]
+
+    def test_an_entry_in_another_log_is_not_made_twice(self, services, make):
+        services.replaced["log2"] = lambda _: FROZEN
+        signer = make(logs=("log", "log2"), renew=lambda: services.trust(logs=("log3",)))
+        assert "log entry" in refused("log_frozen", lambda: signer.sign_artifact(MESSAGE)).message
+        assert "log3" not in services.asked
+
+    def test_material_that_names_the_same_log_is_asked_for_once(self, services, make):
+        services.replaced["log"] = lambda _: FROZEN
+        asked = []
+
+        def renew():
+            asked.append("renew")
+            return services.trust()
+
+        signer = make(renew=renew)
+        for _ in range(2):
+            refused("log_frozen", lambda: signer.sign_artifact(MESSAGE))
+        assert asked == ["renew"]
+
+    def test_another_refusal_of_that_status_is_not_taken_for_it(self, services, make):
+        services.replaced["log"] = lambda _: Reply(405, b"Method Not Allowed")
+        refused("request_refused", lambda: make(renew=services.trust).sign_artifact(MESSAGE))

@@ -10,7 +10,7 @@ import msgspec
 
 from hallmark.cli.options import PATH, instance_option, json_option
 from hallmark.cli.output import Output
-from hallmark.cli.trust import context_trust
+from hallmark.cli.trust import context_material
 from hallmark.client.contexts import Context
 from hallmark.client.trust import (
     LocalInstance,
@@ -191,5 +191,5 @@ def _context_facts(context: Context) -> _Facts:
         tuf_url=context.tuf_url,
         root_file=str(root_path(context)),
         trust_file="",
-        trust=context_trust(context),
+        trust=context_material(context).config,
     )

@@ -10,6 +10,8 @@ from hallmark.errors import HallmarkError, RemoteError, TrustError, Unauthentica
 MAX_DIFFERENCE: Final = timedelta(minutes=1)
 HINT: Final = "set this machine's clock, for example with NTP, and run the command again"
 _ASK_SECONDS: Final = 3.0
+# What a service says of itself: it would answer the same at any time.
+_CLOCKLESS: Final = frozenset({"log_frozen", "service_failed", "service_not_found"})
 _CLOCK_ERRORS: Final = (TrustError, Unauthenticated, RemoteError, VerificationError)
 
 
@@ -18,7 +20,7 @@ def explain_clock(error: HallmarkError, url: str, http: HttpClient | None = None
 
     `http` is what has talked to the service, if anything has; else it is asked now.
     """
-    if not isinstance(error, _CLOCK_ERRORS) or not url:
+    if not _may_be_the_clock(error) or not url:
         return error
     clock = http.clock if http is not None else None
     wrong = describe_clock(clock or ask_clock(url))
@@ -29,9 +31,13 @@ def explain_clock(error: HallmarkError, url: str, http: HttpClient | None = None
 
 def blame_clock(error: HallmarkError) -> HallmarkError:
     """Change the hint of an error that a wrong clock may explain; that the clock is wrong was said before."""
-    if not isinstance(error, _CLOCK_ERRORS):
+    if not _may_be_the_clock(error):
         return error
     return type(error)(error.message, code=error.code, hint="the clock may explain it: set that first")
+
+
+def _may_be_the_clock(error: HallmarkError) -> bool:
+    return isinstance(error, _CLOCK_ERRORS) and error.code not in _CLOCKLESS
 
 
 def describe_clock(clock: ServerClock | None) -> str:

@@ -167,7 +167,7 @@ def _check_stored(context: Context, now: datetime) -> None:
 def _instance(instance: str, trust_config: Path | None) -> list[_Finding]:
     """Every service that signing needs; without trust material there is none to ask."""
     try:
-        trust = trust_to_sign(TrustOptions(instance=instance, trust_config=trust_config))
+        trust = trust_to_sign(TrustOptions(instance=instance, trust_config=trust_config)).config
     except HallmarkError as error:
         return [_Finding("instance", "", error)]
     http = HttpClient(timeout_seconds=5.0, deadline_seconds=15.0)

@@ -17,21 +17,18 @@ from hallmark.cli.login import token_source
 from hallmark.cli.options import PATH, json_option, require_witnesses_option, trust_options
 from hallmark.cli.output import CommandFailed, Output, describe_error, output_failed, print_json, unexpected
 from hallmark.cli.progress import Progress, hashing_progress
-from hallmark.cli.sign_jobs import Job, check_jobs, find_jobs, writes_to_output
+from hallmark.cli.sign_jobs import Job, check_jobs, find_jobs, is_there, writes_to_output
+from hallmark.cli.sign_skip import SignedFiles
 from hallmark.cli.trust import TrustOptions, trust_to_sign
 from hallmark.cli.witnesses import read_policy
-from hallmark.client.artifact import Watch, digest_file, unwatched
-from hallmark.client.files import read_file
+from hallmark.client.artifact import Watch, unwatched
 from hallmark.client.http import HttpClient
 from hallmark.client.outputs import Outputs
 from hallmark.client.signing import Signed, Signer, logged_error
 from hallmark.client.streams import descriptor_of, digest_input
 from hallmark.client.witnessed import WitnessWait
-from hallmark.core.bundle import MAX_BUNDLE_BYTES, parse_bundle
-from hallmark.core.signing_config import ClientTrustConfig
 from hallmark.errors import ConfigurationError, HallmarkError, ProofPending
-from hallmark.policy.identity import unsafe_any_identity
-from hallmark.verify.verifier import Artifact, Verified, Verifier, required_hash
+from hallmark.verify.verifier import Verified
 
 _AT_ONCE: Final = 4
 _USUAL_WAIT_SECONDS: Final = 10.0
@@ -124,20 +121,22 @@ def command(
     output = _output(jobs, as_json=as_json)
     _check_inputs(jobs, identity_token)
     check_jobs(jobs, overwrite=overwrite, skip_signed=skip_signed)
-    trust = trust_to_sign(TrustOptions(instance=instance, trust_config=trust_config))
+    material = trust_to_sign(TrustOptions(instance=instance, trust_config=trust_config))
+    trust = material.config
     http = HttpClient()
     source = token_source(identity_token, oidc_flow, trust.signing_config, http, output)
     witnesses = _witnesses(wait_for_witnesses, require_witnesses)
+    signed_files = SignedFiles(material.roots, witnesses) if skip_signed else None
     run = _Run(jobs, output)
     url = next((service.url for service in trust.signing_config.ca_urls), "")
     try:
-        signer = Signer(trust, source, http, witnesses=witnesses)
+        signer = Signer(trust, source, http, witnesses=witnesses, renew=material.renew)
     except HallmarkError as error:
         raise explain_clock(error, url) from None
 
     def sign(job: Job) -> _Outcome:
-        if skip_signed and job.bundle.exists():
-            return _skip(job, trust)
+        if signed_files is not None and is_there(job.bundle):
+            return _skip(job, signed_files)
         outcome = _sign(job, signer, witnesses, run, overwrite=overwrite)
         if outcome.error is None:
             return outcome
@@ -299,24 +298,12 @@ class _Stop:
             future.cancel()
 
 
-def _skip(job: Job, trust: ClientTrustConfig) -> _Outcome:
+def _skip(job: Job, signed: SignedFiles) -> _Outcome:
     """Leave a file that is signed, once its bundle has been verified; any other bundle is an error."""
     try:
-        bundle = parse_bundle(read_file(job.bundle, max_bytes=MAX_BUNDLE_BYTES))
-        digest = digest_file(job.path, required_hash(bundle))
-        artifact = Artifact(hash_algorithm=digest.hash_algorithm, digest=digest.value)
-        verified = Verifier(trust.trusted_root).verify(bundle, artifact, unsafe_any_identity)
+        return _Outcome(job=job, skipped=signed.verify(job.path, job.bundle), kept=True)
     except HallmarkError as error:
-        return _Outcome(
-            job=job,
-            kept=True,
-            error=type(error)(
-                f"the bundle that is there does not hold: {error.message}",
-                code=error.code,
-                hint="sign this file again with --overwrite in place of --skip-signed",
-            ),
-        )
-    return _Outcome(job=job, skipped=verified, kept=True)
+        return _Outcome(job=job, kept=True, error=error)
 
 
 def _sign(job: Job, signer: Signer, witnesses: WitnessWait | None, run: _Run, *, overwrite: bool) -> _Outcome:

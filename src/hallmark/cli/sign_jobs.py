@@ -53,6 +53,11 @@ def writes_to_output(jobs: Iterable[Job]) -> bool:
     return any(descriptor_of(job.bundle, dash=STANDARD_OUTPUT) == STANDARD_OUTPUT for job in jobs)
 
 
+def is_there(bundle: Path) -> bool:
+    """Say whether a bundle stands in this place already; in a stream there is none."""
+    return descriptor_of(bundle, dash=STANDARD_OUTPUT) is None and bundle.exists()
+
+
 def check_jobs(jobs: Iterable[Job], *, overwrite: bool, skip_signed: bool) -> None:
     """Check that all can be read and written before anybody logs in; raises `ConfigurationError`.
 

@@ -1,7 +1,9 @@
 """From a command's options to what it trusts."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -18,8 +20,11 @@ from hallmark.client.trust import (
     read_client_trust_config,
     read_trusted_roots,
 )
+from hallmark.client.trust_cache import TrustMaterial
 from hallmark.core.signing_config import ClientTrustConfig
 from hallmark.errors import ConfigurationError, HallmarkError, RemoteError, TrustError
+
+_Fetched = TypeVar("_Fetched")
 
 RENEWAL_SECONDS: Final = 5.0  # a verdict may wait for the network as long as a person does
 
@@ -31,6 +36,28 @@ class TrustOptions(msgspec.Struct, frozen=True, kw_only=True):
     trusted_root: Path | None = None
     trust_config: Path | None = None
     offline: bool = False
+
+
+class SigningMaterial(msgspec.Struct, frozen=True, kw_only=True):
+    """The instance to sign with, and how to read or fetch what it is now: None for a file.
+
+    `fetched_now` says that nothing newer was to be had when this command began.
+    """
+
+    config: ClientTrustConfig
+    renew: Callable[[], ClientTrustConfig] | None = None
+    update_command: str = ""
+    fetched_now: bool = True
+
+    @property
+    def roots(self) -> RootMaterial:
+        """What to verify against, renewed as `trust_to_verify` does."""
+        roots, renew = (self.config.trusted_root,), self.renew
+        if renew is None or self.fetched_now:
+            return RootMaterial(roots, update_command=self.update_command)
+        return RootMaterial(
+            roots, lambda: RootMaterial((renew().trusted_root,)), update_command=self.update_command
+        )
 
 
 def trust_to_verify(options: TrustOptions) -> RootMaterial:
@@ -51,10 +78,10 @@ def trust_to_verify(options: TrustOptions) -> RootMaterial:
     return _context_root(source, offline=options.offline)
 
 
-def trust_to_sign(options: TrustOptions) -> ClientTrustConfig:
+def trust_to_sign(options: TrustOptions) -> SigningMaterial:
     """Find the instance to sign with; raises `TrustError`, `RemoteError` or `ConfigurationError`."""
     if options.trust_config is not None:
-        return read_client_trust_config(options.trust_config)
+        return SigningMaterial(config=read_client_trust_config(options.trust_config))
     source = choose_source(options.instance)
     if source is None:
         raise ConfigurationError(
@@ -63,11 +90,12 @@ def trust_to_sign(options: TrustOptions) -> ClientTrustConfig:
             hint="start one with hallmark up, then pass --instance URL or add it with hallmark context add",
         )
     if isinstance(source, LocalInstance):
-        return local_client_trust_config(source)
-    return context_trust(source)
+        read = partial(local_client_trust_config, source)
+        return SigningMaterial(config=read(), renew=read)
+    return context_material(source)
 
 
-def context_trust(context: Context) -> ClientTrustConfig:
+def context_material(context: Context) -> SigningMaterial:
     """Get the trust material of a context, an hour old at most; an error says where the clock is wrong."""
     from hallmark.cli.clock import explain_clock
     from hallmark.client.http import HttpClient
@@ -75,10 +103,18 @@ def context_trust(context: Context) -> ClientTrustConfig:
     from hallmark.client.trust_update import fresh_trust
 
     http = HttpClient()
+    now = system_clock()
     try:
-        return parse_material(fresh_trust(context, http, system_clock()))
+        material = fresh_trust(context, http, now)
+        config = parse_material(material)
     except HallmarkError as error:
         raise explain_clock(error, context.url, http) from None
+    return SigningMaterial(
+        config=config,
+        renew=partial(_renew_config, context),
+        update_command=_update_command(context),
+        fetched_now=material.fetched >= now,
+    )
 
 
 def _context_root(context: Context, *, offline: bool) -> RootMaterial:
@@ -86,7 +122,7 @@ def _context_root(context: Context, *, offline: bool) -> RootMaterial:
 
     from hallmark.client.kept_trust import stored_trust
 
-    command = f"hallmark context update {context.name}"
+    command = _update_command(context)
     material = stored_trust(context, datetime.now(UTC))
     if material is not None:
         return RootMaterial(
@@ -102,10 +138,17 @@ def _context_root(context: Context, *, offline: bool) -> RootMaterial:
         ) from None
 
 
+def _update_command(context: Context) -> str:
+    return f"hallmark context update {context.name}"
+
+
 def _fetch(context: Context, *, offline: bool) -> RootMaterial:
     if offline:
         raise RemoteError("the network may not be used (--offline)")
+    return RootMaterial((parse_material_root(_fetch_material(context)),))
 
+
+def _fetch_material(context: Context) -> TrustMaterial:
     from datetime import UTC, datetime
 
     from hallmark.cli.clock import explain_clock
@@ -114,17 +157,25 @@ def _fetch(context: Context, *, offline: bool) -> RootMaterial:
 
     http = HttpClient()
     try:
-        return RootMaterial((parse_material_root(update_trust(context, http, datetime.now(UTC))),))
+        return update_trust(context, http, datetime.now(UTC))
     except HallmarkError as error:
         raise explain_clock(error, context.url, http) from None
 
 
 def _renew(context: Context, *, offline: bool) -> RootMaterial:
+    return _bounded(context, lambda: _fetch(context, offline=offline))
+
+
+def _renew_config(context: Context) -> ClientTrustConfig:
+    return _bounded(context, lambda: parse_material(_fetch_material(context)))
+
+
+def _bounded(context: Context, fetch: Callable[[], _Fetched]) -> _Fetched:
     """On a thread of its own: a name server that does not answer is bounded by nothing else."""
     from hallmark.cli.bounded import run_bounded
 
     return run_bounded(
-        lambda: _fetch(context, offline=offline),
+        fetch,
         seconds=RENEWAL_SECONDS,
         late=RemoteError(f"{context.tuf_url} did not give it within {RENEWAL_SECONDS:g} s"),
     )

@@ -13,6 +13,11 @@ from hallmark.core.transparency_log_entry import TransparencyLogEntry, parse_tra
 from hallmark.errors import MalformedInput, RemoteError
 
 SERVICE: Final = "the transparency log"
+LOG_FROZEN: Final = "log_frozen"
+_FROZEN_HINT: Final = (
+    "the log was rotated: fetch the trust material again (for a context: hallmark context update), "
+    "then sign again"
+)
 _INDEX: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
@@ -34,6 +39,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
 class LogClient(Protocol):
     """A transparency log: submitting the same signature twice gives the one entry."""
 
+    url: str
+
     def submit(self, submission: Submission) -> TransparencyLogEntry:
         """Log a signature; raises `RemoteError`. What comes back is not verified."""
         ...
@@ -43,6 +50,7 @@ class RekorV2Client:
     """Submits to one Rekor v2 log."""
 
     def __init__(self, url: str, http: HttpClient) -> None:
+        self.url = url
         self._url = url.rstrip("/") + "/api/v2/log/entries"
         self._http = http
 
@@ -58,7 +66,7 @@ class RekorV2Client:
         if answer.status == 409:
             answer = self._existing(answer)
         if answer.status not in {200, 201}:
-            raise refused(answer, service=SERVICE, url=self._url)
+            raise _refused(answer, self._url)
         return _parse_entry(answer.body)
 
     def _existing(self, conflict: Answer) -> Answer:
@@ -79,6 +87,14 @@ class RekorV2Client:
         if answer.status != 200:
             raise refused(answer, service=SERVICE, url=url)
         return _parse_entry(answer.body)
+
+
+def _refused(answer: Answer, url: str) -> RemoteError:
+    """Tell a log that is frozen from whatever else answers 405: rekor-tiles says it in these words."""
+    error = refused(answer, service=SERVICE, url=url)
+    if answer.status != 405 or "frozen" not in error.message:
+        return error
+    return RemoteError(error.message, code=LOG_FROZEN, hint=_FROZEN_HINT)
 
 
 def _request(submission: Submission) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class RekorV1Client:
     """Submits to one Rekor v1 log."""
 
     def __init__(self, url: str, http: HttpClient) -> None:
+        self.url = url
         self._url = url.rstrip("/") + "/api/v1/log/entries"
         self._http = http
 

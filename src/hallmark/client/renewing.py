@@ -5,6 +5,7 @@ new key yet. Then "not true" would be wrong: "not known here" is all that can be
 """
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Final
 
 import msgspec
@@ -32,7 +33,7 @@ class RootMaterial(msgspec.Struct, frozen=True):
 
 
 class RenewingVerifiers:
-    """Verifies against the newest trust material that a verdict needs."""
+    """Verifies against the newest trust material that a verdict needs; safe to share between threads."""
 
     def __init__(
         self, material: RootMaterial, make: Callable[[tuple[TrustedRoot, ...]], tuple[Verifier, ...]]
@@ -41,15 +42,21 @@ class RenewingVerifiers:
         self._make = make
         self._verifiers = make(material.roots)
         self._failure: HallmarkError | None = None
+        self._lock = Lock()
 
     def verify(self, bundle: Bundle, verify: Callable[[Verifier], Verified]) -> Verified:
         """Let `verify` decide, twice at most; raises `TrustError` where newer material cannot be had."""
+        verifiers = self._verifiers
         try:
-            return verify_with_any(self._verifiers, verify)
+            return verify_with_any(verifiers, verify)
         except VerificationError as error:
-            if self._material.renew is None or not could_change(error, bundle):
+            if not could_change(error, bundle):
                 raise
-            self._renew(error)
+            with self._lock:
+                if verifiers is self._verifiers:  # no other thread has renewed them meanwhile
+                    if self._material.renew is None:
+                        raise
+                    self._renew(error)
         return verify_with_any(self._verifiers, verify)
 
     def _renew(self, cause: VerificationError) -> None:

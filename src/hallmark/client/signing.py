@@ -23,7 +23,7 @@ from hallmark.client.fulcio import API_VERSIONS as CA_VERSIONS
 from hallmark.client.fulcio import FulcioClient
 from hallmark.client.http import HttpClient, one_line
 from hallmark.client.identity_token import IdentityToken
-from hallmark.client.rekor import LogClient, RekorV2Client, Submission
+from hallmark.client.rekor import LOG_FROZEN, LogClient, RekorV2Client, Submission
 from hallmark.client.rekor_v1 import RekorV1Client
 from hallmark.client.timestamp import API_VERSIONS as TSA_VERSIONS
 from hallmark.client.timestamp import TimestampClient
@@ -65,6 +65,21 @@ class Signed(msgspec.Struct, frozen=True):
     bundle: Bundle
     verified: Verified
     witnessed: bool = False
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """Where one signature is made, and what its bundle must verify against."""
+
+    trusted_root: TrustedRoot
+    services: "SigningServices"
+
+
+class _NothingLogged(Exception):
+    """A log takes no more entries, and no other log has made one for this signature."""
+
+    def __init__(self, error: HallmarkError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 class SigningServices(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +131,8 @@ class Signer:
 
     The first signature takes a token and a certificate; all that follow share them, until the certificate is
     about to expire. Use it as a context manager: at the end the key is forgotten. With `witnesses` it waits
-    until the witnesses of the log have signed, as long as that says; see `Signed.witnessed`.
+    until the witnesses of the log have signed, as long as that says; see `Signed.witnessed`. `renew` gives
+    newer trust material where the log turns out to be frozen; the signature then goes to the log it names.
     """
 
     def __init__(
@@ -127,12 +143,14 @@ class Signer:
         *,
         clock: Clock = system_clock,
         witnesses: WitnessWait | None = None,
+        renew: Callable[[], ClientTrustConfig] | None = None,
     ) -> None:
         self._witnesses = witnesses
-        self._trusted_root: TrustedRoot = trust.trusted_root
-        self._services = choose_services(trust.signing_config, http or HttpClient(), clock())
-        self._token_source = token_source
+        self._http = http or HttpClient()
         self._clock = clock
+        self._renew = renew
+        self._place = self._place_of(trust)
+        self._token_source = token_source
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="hallmark-signer")
         self._lock = Lock()
         self._session: _Session | None = None
@@ -182,49 +200,94 @@ class Signer:
         submission = _submission(session, digest, signature, envelope)
         return self._complete(bundle, submission, artifact, session)
 
+    def _place_of(self, trust: ClientTrustConfig) -> _Place:
+        return _Place(trust.trusted_root, choose_services(trust.signing_config, self._http, self._clock()))
+
     def _complete(
         self, bundle: Bundle, submission: Submission, artifact: Artifact, session: _Session
+    ) -> Signed:
+        """Sign once more, with newer trust material, where the log is frozen and nothing has been logged."""
+        place = self._place
+        try:
+            return self._complete_at(place, bundle, submission, artifact, session)
+        except _NothingLogged as frozen:
+            newer = self._renewed(place, frozen.error)
+        try:
+            return self._complete_at(newer, bundle, submission, artifact, session)
+        except _NothingLogged as frozen:
+            raise frozen.error from None
+
+    def _complete_at(
+        self, place: _Place, bundle: Bundle, submission: Submission, artifact: Artifact, session: _Session
     ) -> Signed:
         """Gather the evidence, the log entry last, and verify the bundle as its reader will."""
         times = [
             self._threads.submit(authority.fetch, submission.signature)
-            for authority in self._services.timestamp_authorities
+            for authority in place.services.timestamp_authorities
         ]
         timestamped = _with(bundle, timestamps=tuple(time.result() for time in times))
         if times:  # without, nothing but the log's entry states a time to verify at
-            self._verify(_UNLOGGED, timestamped, artifact, session)
-        entries = self._log_all(submission)
+            self._verify(Verifier(place.trusted_root, _UNLOGGED), timestamped, artifact, session)
+        entries = self._log_all(place.services.logs, submission)
         try:
             complete = _with(timestamped, tlog_entries=entries)
-            verified = self._verify(_LOGGED, complete, artifact, session)
+            verified = self._verify(Verifier(place.trusted_root, _LOGGED), complete, artifact, session)
         except RemoteError as error:
             raise logged_error(error, entries) from None
         wait = self._witnesses
         witnessed = wait is not None and all(wait.is_witnessed(entry) for entry in entries)
         return Signed(complete, verified, witnessed)
 
-    def _verify(
-        self, thresholds: Thresholds, bundle: Bundle, artifact: Artifact, session: _Session
-    ) -> Verified:
+    def _renewed(self, place: _Place, frozen: HallmarkError) -> _Place:
+        """Find where to sign in place of `place`, once for all threads; raises `RemoteError`."""
+        with self._lock:
+            if self._place is not place:  # another thread was here first
+                return self._place
+            if self._renew is None:
+                raise frozen
+            renew, self._renew = self._renew, None
+            try:
+                newer = self._place_of(renew())
+            except HallmarkError as error:
+                raise RemoteError(
+                    f"{frozen.message}; newer trust material may name another log, but {error.message}",
+                    code=frozen.code,
+                    hint=frozen.hint,
+                ) from None
+            if _log_urls(newer) == _log_urls(place):
+                raise RemoteError(
+                    frozen.message,
+                    code=frozen.code,
+                    hint="the newest trust material names no other log: ask the operator of the instance",
+                )
+            self._place, self._renew = newer, renew
+            return newer
+
+    def _verify(self, verifier: Verifier, bundle: Bundle, artifact: Artifact, session: _Session) -> Verified:
         identity = session.certificate.identity
         policy = Identity(identity=identity.identity, oidc_issuer=identity.oidc_issuer)
         try:
-            return Verifier(self._trusted_root, thresholds).verify(bundle, artifact, policy)
+            return verifier.verify(bundle, artifact, policy)
         except VerificationError as error:
             raise _unusable(error, self._clock(), session) from None
 
-    def _log_all(self, submission: Submission) -> tuple[TransparencyLogEntry, ...]:
+    def _log_all(
+        self, logs: tuple[LogClient, ...], submission: Submission
+    ) -> tuple[TransparencyLogEntry, ...]:
         """Ask all logs at once; where one fails, the error names the entries that others made."""
-        asked = [self._threads.submit(self._log, log, submission) for log in self._services.logs]
-        made, failure = [], None
+        asked = [self._threads.submit(self._log, log, submission) for log in logs]
+        made, failures = [], []
         for answer in asked:
             try:
                 made.append(answer.result())
             except HallmarkError as error:
-                failure = failure or error
-        if failure is not None:
-            raise logged_error(failure, tuple(made)) from None
-        return tuple(made)
+                failures.append(error)
+        if not failures:
+            return tuple(made)
+        frozen = next((error for error in failures if error.code == LOG_FROZEN), None)
+        if frozen is not None and not made:
+            raise _NothingLogged(frozen)
+        raise logged_error(failures[0], tuple(made)) from None
 
     def _log(self, log: LogClient, submission: Submission) -> TransparencyLogEntry:
         entry = log.submit(submission)
@@ -243,7 +306,7 @@ class Signer:
         token = self._token_source()
         token.check(audience=AUDIENCE, now=self._clock())
         key = ec.generate_private_key(ec.SECP256R1())
-        issued = self._services.certificate_authority.issue(token.raw, key)
+        issued = self._place.services.certificate_authority.issue(token.raw, key)
         try:
             return _Session(key, parse_signing_certificate(issued.certificate))
         except (MalformedInput, VerificationError) as error:
@@ -261,6 +324,10 @@ def _with(bundle: Bundle, **evidence: tuple[object, ...]) -> Bundle:
         raise RemoteError(
             f"what the services answered makes no bundle: {error.message}", code="unverifiable_answer"
         ) from None
+
+
+def _log_urls(place: _Place) -> tuple[str, ...]:
+    return tuple(log.url for log in place.services.logs)
 
 
 def _submission(
