@@ -108,6 +108,26 @@ class TestOutputs:
         assert "cannot write" in done.stderr
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
+    @pytest.mark.usefixtures("unlogged")
+    @pytest.mark.parametrize("options", [[], ["--overwrite"], ["--skip-signed"]])
+    def test_a_folder_or_a_pipe_is_refused_whatever_the_options(self, machine, tmp_path, options):
+        (file,) = made_files(tmp_path, 1)
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "folder").mkdir()
+        for name in ("pipe", "folder"):
+            place = str(tmp_path / name)
+            done = machine.run("sign", str(file), "--bundle", place, *options, exit_code=2)
+            assert f"{place} is not a bundle, so it is not replaced" in done.stderr
+            assert "--overwrite" not in done.stderr
+
+    @pytest.mark.usefixtures("unlogged")
+    def test_a_file_that_is_no_bundle_is_not_offered_to_be_replaced(self, machine, tmp_path):
+        file, notes = made_files(tmp_path, 2)
+        words = ["sign", str(file), "--bundle", str(notes)]
+        done = machine.run(*words, exit_code=2)
+        assert "is not a bundle, so it is not replaced" in done.stderr
+        assert "hint: move " in machine.run(*words, "--skip-signed", exit_code=2).stderr
+
     def test_the_place_for_a_bundle_is_cleared_when_nothing_comes_of_it(self, tmp_path):
         path, outputs = tmp_path / "f.sigstore.json", Outputs()
         with outputs.reserve(path, overwrite=False) as place:
@@ -221,10 +241,19 @@ class TestStreams:
         assert "cannot both" in self.shell(machine, tmp_path, "hallmark sign f0 --bundle - --json", 2).stdout
 
     @pytest.mark.usefixtures("unlogged")
-    def test_a_closed_descriptor_is_no_place_for_a_bundle(self, machine, tmp_path):
+    @pytest.mark.parametrize("output", ["/dev/fd/77", "- >&-", "/dev/stdout >&-", "/dev/fd/0 < f0"])
+    def test_a_closed_descriptor_is_no_place_for_a_bundle(self, machine, tmp_path, output):
         made_files(tmp_path, 1)
-        done = self.shell(machine, tmp_path, "hallmark sign f0 --bundle /dev/fd/77", 2)
+        done = self.shell(machine, tmp_path, f"hallmark sign f0 --bundle {output}", 2)
         assert "bad file descriptor" in done.stderr
+        assert "hint: name a file with --bundle" in done.stderr
+
+    def test_an_output_that_fills_up_is_named(self, machine, instance, tmp_path):
+        made_files(tmp_path, 1)
+        size = log_size(instance)
+        done = self.shell(machine, tmp_path, "hallmark sign f0 --bundle - > /dev/full", 2)
+        expected = f"cannot write standard output: no space left on device; log entry {size} of "
+        assert expected in done.stderr
 
     def test_another_stream_than_the_signed_one_is_refused(self, machine, tmp_path):
         made_files(tmp_path, 1)

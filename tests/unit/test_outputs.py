@@ -134,7 +134,7 @@ def test_a_stream_is_written_to(outputs):
     path = Path(f"/dev/fd/{writer}")
     written(outputs, path)
     assert os.read(reader, 100) == b"data"
-    refused("input_closed", lambda: written(outputs, Path(f"/dev/fd/{reader}")))
+    refused("output_failed", lambda: written(outputs, Path(f"/dev/fd/{reader}")))
     os.close(reader)
     with pytest.raises(BrokenPipeError):  # whoever read it has gone: not an error of the output
         written(outputs, path)
@@ -144,7 +144,7 @@ def test_a_stream_is_written_to(outputs):
         with outputs.reserve(path, overwrite=False):
             pytest.fail("what cannot be unmade would be made now")
 
-    refused("input_closed", reserve)
+    refused("output_failed", reserve)
 
 
 def test_a_dash_is_standard_output(outputs, capfd):

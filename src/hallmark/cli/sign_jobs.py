@@ -97,11 +97,20 @@ def _check_job(job: Job, *, overwrite: bool, skip_signed: bool) -> None:
             f"there is no folder {job.bundle.parent}", code="file_not_found", hint="make it first"
         )
     check_name(job.bundle)
-    _refuse_signed(job, overwrite=overwrite or skip_signed)
-    if overwrite and job.bundle.exists() and not _is_bundle(job.bundle):
+    if _never_replaced(job.bundle, skip_signed=skip_signed):
         raise ConfigurationError(
-            f"{job.bundle} is not a bundle, so it is not replaced", code="not_a_bundle", hint="move it away"
+            f"{job.bundle} is not a bundle, so it is not replaced",
+            code="not_a_bundle",
+            hint="move it away, or name another place with --bundle",
         )
+    _refuse_signed(job, overwrite=overwrite or skip_signed)
+
+
+def _never_replaced(bundle: Path, *, skip_signed: bool) -> bool:
+    """No option lets it be replaced, so none is offered; to read a pipe may never end."""
+    if not bundle.exists():
+        return False
+    return not bundle.is_file() if skip_signed else not is_bundle(bundle)
 
 
 def _refuse_signed(job: Job, *, overwrite: bool) -> None:
@@ -115,7 +124,7 @@ def _refuse_signed(job: Job, *, overwrite: bool) -> None:
         ) from None
 
 
-def _is_bundle(path: Path) -> bool:
+def is_bundle(path: Path) -> bool:
     """Look at its first bytes only: whoever mixes up --bundle and FILE should keep the file."""
     if not path.is_file():
         return False

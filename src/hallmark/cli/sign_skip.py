@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from hallmark.cli.sign_jobs import is_bundle
 from hallmark.client.renewing import RenewingVerifiers, RootMaterial
 from hallmark.client.streams import digest_input_with, read_input
 from hallmark.client.witnessed import WitnessWait
@@ -55,7 +56,9 @@ class SignedFiles:
             ) from None
         except HallmarkError as error:
             raise type(error)(
-                f"the bundle that is there does not hold: {error.message}", code=error.code, hint=_OVERWRITE
+                f"the bundle that is there does not hold: {error.message}",
+                code=error.code,
+                hint=_OVERWRITE if is_bundle(bundle_file) else f"move {bundle_file} away, then sign again",
             ) from None
 
     def _verify(self, bundle: Bundle, artifact: Artifact) -> Verified:

@@ -8,6 +8,8 @@ first: the name, the folder, the space.
 """
 
 import contextlib
+import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,11 +135,13 @@ class _File:
 class _Stream:
     def __init__(self, descriptor: int, path: Path) -> None:
         self._descriptor = descriptor
-        self._path = path
+        self._name = "standard output" if descriptor == STANDARD_OUTPUT else str(path)
         try:
-            os.fstat(descriptor)
+            mode = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
         except OSError as error:
-            raise file_error(error, path, doing="write") from None
+            raise self._error(error) from None
+        if mode == os.O_RDONLY:  # what was closed when the command began, see `cli.main`, or is an input
+            raise self._error(OSError(errno.EBADF, os.strerror(errno.EBADF)))
 
     def write(self, data: bytes) -> None:
         try:
@@ -145,7 +149,14 @@ class _Stream:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise file_error(error, self._path, doing="write") from None
+            raise self._error(error) from None
+
+    def _error(self, error: OSError) -> ConfigurationError:
+        return ConfigurationError(
+            f"cannot write {self._name}: {(error.strerror or '').lower()}",
+            code="output_failed",
+            hint="name a file with --bundle, or send the output somewhere else",
+        )
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
