@@ -206,6 +206,29 @@ def test_ctrl_c_ends_a_command_at_once_and_quietly(folder, environment):
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_a_signal_ends_prints_one_json_object(folder, environment, number):
+    os.mkfifo(folder / "fifo")
+    process = subprocess.Popen(
+        [*HALLMARK, "verify", "app", "--bundle", "fifo", "--trusted-root", "root.json", "--json"],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with (folder / "fifo").open("wb"):  # both wait for each other; then the reader waits for data
+        wait_until_asleep(process)
+        process.send_signal(number)
+        output, errors = process.communicate()
+    assert process.returncode == 128 + number
+    error = json.loads(output)["error"]
+    assert (error["code"], error["exitCode"]) == ("interrupted", 128 + number)
+    assert errors == ""
+
+
+def test_choices_are_listed_on_one_line(folder, environment):
+    done = run(folder, environment, "client-config")
+    assert "Choose from: cosign, sigstore-python, sigstore-js, gitsign, env" in done.stderr
+    assert "?" not in done.stderr
+
+
 def test_colour_is_for_terminals_only(folder, environment, values):
     words = f"verify app tampered {values['TRUST']} {values['WHO']}".split()
     done = subprocess.run(

@@ -20,6 +20,7 @@ from hallmark.core.signing_config import ClientTrustConfig, parse_client_trust_c
 from hallmark.errors import ConfigurationError, RemoteError
 
 EMAIL = "alice@example.com"
+TIMESTAMP = {"Content-Type": "application/timestamp-query"}
 
 
 @pytest.fixture(scope="module")
@@ -267,16 +268,17 @@ class TestStreams:
 
 
 class TestManyFiles:
-    def test_a_run_that_was_cut_goes_on(self, machine, tmp_path):
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_a_run_that_was_cut_goes_on(self, machine, tmp_path, number):
         files = made_files(tmp_path, 300)
         words = [*HALLMARK, "sign", *map(str, files)]
         process = subprocess.Popen(
             words, env=machine.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         first = process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest, errors = process.communicate(timeout=60)
-        assert process.returncode == 130
+        assert process.returncode == 128 + number
         told = [line.split()[1] for line in (first + rest).splitlines()]
         assert 1 <= len(told) < 300
         assert f"interrupted: {len(told)} of 300 files are signed" in errors
@@ -301,6 +303,33 @@ class TestManyFiles:
         done = machine.run("sign", "--skip-signed", *map(str, files), exit_code=1)
         assert done.stderr.count("the bundle that is there does not hold") == 2
         assert damaged.read_text() == "{"
+
+    @pytest.mark.parametrize("good", [1, 5])
+    def test_what_fails_for_one_file_after_the_other_ends_the_run(self, machine, trust, tmp_path, good):
+        """The authority of times answers a few, and then refuses."""
+        tsa = HttpClient()
+        url = trust.signing_config.tsa_urls[0].url
+
+        def answer(asked):
+            if len(server.asked) > good:
+                return Reply(500, b"no")
+            got = tsa.post(url, asked.body, service="x", headers=TIMESTAMP, idempotent=True)
+            return Reply(got.status, got.body)
+
+        with LoopbackServer(answer) as server:
+            services = (msgspec.structs.replace(trust.signing_config.tsa_urls[0], url=server.url),)
+            config = msgspec.structs.replace(trust.signing_config, tsa_urls=services)
+            file = tmp_path / "trust.json"
+            file.write_bytes(ClientTrustConfig(trust.trusted_root, config).to_json())
+            files = made_files(tmp_path, 40)
+            sign = ["sign", "--trust-config", str(file), *map(str, files)]
+            done = machine.run(*sign, exit_code=6)
+        failed = done.stderr.count("error: ")
+        assert 8 <= failed <= 8 + 4
+        assert done.stdout.count("signed ") == good
+        left = 40 - good - failed
+        assert f"{left} more files were not tried, {good} of 40 files are signed" in done.stderr
+        assert "the same command with --skip-signed goes on from here" in done.stderr
 
     def test_what_contradicts_itself_is_refused(self, machine, tmp_path):
         (file,) = made_files(tmp_path, 1)

@@ -7,11 +7,13 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from typing import Final, NoReturn
 
 import click
 
 from hallmark.cli import exit_codes
+from hallmark.cli.ending import Ended, describe_end, ending_in_order
 from hallmark.cli.help_text import HelpText
 from hallmark.cli.lazy_group import CommandRow, LazyGroup
 from hallmark.cli.output import (
@@ -28,6 +30,7 @@ from hallmark.errors import ConfigurationError, HallmarkError
 
 # What the machine refuses, wherever it was met; without a file's name it was mostly the output.
 _ENVIRONMENT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EROFS)
+_SERVERS: Final = frozenset({"up", "witness"})  # signals are theirs: they end in an order of their own
 _COMPLETION: Final = "_HALLMARK_COMPLETE"
 
 click.Context.formatter_class = HelpText  # of every command: their contexts are made by click
@@ -84,11 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = _wants_json(given)
     try:
-        return _run(given)
+        with nullcontext() if given[:1] and given[0] in _SERVERS else ending_in_order():
+            return _run(given)
     except CommandFailed as failure:
         return failure.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        _leave_at_once(exit_codes.INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort) as ended:
+        _end(ended if isinstance(ended, Ended) else Ended(), as_json=as_json)
     except BrokenPipeError:
         drop_output()
         return exit_codes.OUTPUT_CLOSED
@@ -185,7 +189,9 @@ def _wants_json(given: list[str]) -> bool:
 def _describe_usage(error: click.ClickException) -> dict[str, object]:
     context = error.ctx if isinstance(error, click.UsageError) else None
     hint = f"{context.command_path} --help shows how it is used" if context else ""
-    message = error.format_message().rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(
+        "."
+    )  # click lists choices on lines of their own
     return {
         "code": "usage",
         "message": message[:1].lower() + message[1:],
@@ -222,11 +228,14 @@ def _printed(value: dict[str, object]) -> bool:
     return True
 
 
-def _leave_at_once(code: int) -> NoReturn:
+def _end(ended: Ended, *, as_json: bool) -> NoReturn:
     """Requests under way on other threads would hold up the end of the process until they time out."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    if as_json and not ended.told:
+        _printed({"ok": False, "error": describe_end(ended)})
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(ended.exit_code)
 
 
 if __name__ == "__main__":

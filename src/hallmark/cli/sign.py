@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final, Self
 
 import click
 import msgspec
 
 from hallmark.cli.clock import explain_clock
-from hallmark.cli.exit_codes import INTERRUPTED, UnexpectedFault, exit_code_of, gravest
+from hallmark.cli.ending import SIGNALS, Ended, describe_end
+from hallmark.cli.exit_codes import UnexpectedFault, exit_code_of, gravest
 from hallmark.cli.login import token_source
 from hallmark.cli.options import PATH, json_option, require_witnesses_option, trust_options
 from hallmark.cli.output import CommandFailed, Output, describe_error, output_failed, print_json, unexpected
@@ -35,6 +37,8 @@ _USUAL_WAIT_SECONDS: Final = 10.0
 _MAX_WAIT_SECONDS: Final = 600.0
 _END_SECONDS: Final = 5.0  # after Ctrl-C, for the few signatures that are already under way
 _LOOK_SECONDS: Final = 0.2
+_MAX_FAILURES_IN_A_ROW: Final = 8  # twice as many as are signed at once: one short fault is let pass
+_GO_ON: Final = "the same command with --skip-signed goes on from here"
 
 _LOGIN_CODES: Final = frozenset({"no_identity_token", "malformed_token", "no_service"})
 
@@ -205,28 +209,37 @@ class _Run:
             asked = [threads.submit(sign, job) for job in jobs]
             with _Stop(asked) as stop:
                 self._tell_all(asked, stop)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as cause:
             self.outputs.discard()
-            self._report_interrupted()
-            raise
+            ended = cause if isinstance(cause, Ended) else Ended()
+            self._report_ended(ended)
+            raise Ended(ended.number, told=True) from None
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
             self._progress.finish()
 
     def _tell_all(self, asked: list[Future[_Outcome]], stop: "_Stop") -> None:
+        """Tell them in their order; where one after the other meets what fails for all, the rest is left."""
+        failures = 0
         for future in asked:
             while not future.done():
                 wait([future], timeout=_LOOK_SECONDS)
                 stop.check()
             if future.cancelled():
-                raise KeyboardInterrupt
-            self._tell(future.result())
+                stop.raise_if_heard()
+                return
+            outcome = future.result()
+            self._tell(outcome)
+            failures = failures + 1 if outcome.fails_for_all else 0
+            if failures == _MAX_FAILURES_IN_A_ROW:
+                stop.cancel()
 
     def finish(self) -> None:
         """Say what was left out and print the results of --json; raises `CommandFailed` for any failure."""
         left = len(self._jobs) - len(self._outcomes)
         if left:
-            self._output.note(f"{left} more files were not tried")
+            self._output.note(f"{left} more files were not tried, {self._count()}")
+            self._output.note(_GO_ON)
         errors = [outcome.error for outcome in self._outcomes if outcome.error is not None]
         results = [_to_json(outcome) for outcome in self._outcomes]
         if not errors:
@@ -256,46 +269,65 @@ class _Run:
             written = sum(outcome.signed is not None for outcome in self._outcomes)
             raise output_failed(error, f"{written} of {len(self._jobs)} bundles are written, but ") from None
 
-    def _report_interrupted(self) -> None:
+    def _count(self) -> str:
         done = sum(outcome.error is None for outcome in self._outcomes)
-        message = f"interrupted: {done} of {len(self._jobs)} files are signed"
-        hint = "the same command with --skip-signed goes on from here"
+        return f"{done} of {len(self._jobs)} files are signed"
+
+    def _report_ended(self, ended: Ended) -> None:
+        message = f"interrupted: {self._count()}"
         self._progress.finish()
         self._output.note(message)
-        self._output.note(hint)
+        self._output.note(_GO_ON)
         if self._output.as_json:
-            error = {"code": "interrupted", "message": message, "hint": hint, "exitCode": INTERRUPTED}
+            error = describe_end(ended, message, _GO_ON)
             print_json({"ok": False, "error": error, "results": [_to_json(item) for item in self._outcomes]})
 
 
 class _Stop:
-    """Makes of Ctrl-C the end of what has not begun: what is under way may be in the log already.
+    """Makes of a signal the end of what has not begun: what is under way may be in the log already.
 
-    A second Ctrl-C, or a few seconds, end that too.
+    A second signal, or a few seconds, end that too.
     """
 
     def __init__(self, asked: list[Future[_Outcome]]) -> None:
         self._asked = asked
         self._deadline = 0.0
+        self._heard = 0
+        self._usual: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
     def __enter__(self) -> Self:
-        self._usual = signal.signal(signal.SIGINT, self._stop)
+        for number in SIGNALS:
+            usual = signal.getsignal(number)
+            if callable(usual):  # one that is ignored stays so
+                self._usual[number] = usual
+                signal.signal(number, self._stop)
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._usual)
+        for number, usual in self._usual.items():
+            signal.signal(number, usual)
 
     def check(self) -> None:
-        """Raise `KeyboardInterrupt` when what is under way has had its time."""
+        """Raise `Ended` when what is under way has had its time."""
         if self._deadline and time.monotonic() > self._deadline:
-            raise KeyboardInterrupt
+            raise Ended(self._heard)
 
-    def _stop(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._usual)
-        self._deadline = time.monotonic() + _END_SECONDS
-        # from the end, because threads take the next from the front: what is cancelled then comes last
+    def raise_if_heard(self) -> None:
+        """Raise `Ended` where it was a signal that ended it."""
+        if self._heard:
+            raise Ended(self._heard)
+
+    def cancel(self) -> None:
+        """Leave what has not begun: threads take the next from the front, so what is cancelled comes last."""
         for future in reversed(self._asked):
             future.cancel()
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        for heard, usual in self._usual.items():
+            signal.signal(heard, usual)
+        self._heard = number
+        self._deadline = time.monotonic() + _END_SECONDS
+        self.cancel()
 
 
 def _skip(job: Job, signed: SignedFiles) -> _Outcome:
