@@ -1,8 +1,11 @@
 """The package's names: all there, and loaded only when used."""
 
+import inspect
 import subprocess
 import sys
 from importlib.metadata import version
+
+import pytest
 
 import hallmark
 
@@ -37,3 +40,15 @@ def test_verifying_loads_nothing_heavy():
     assert not HEAVY & loaded_by(
         "import hallmark; hallmark.Verifier, hallmark.Identity, hallmark.parse_bundle"
     )
+
+
+@pytest.mark.parametrize("name", [name for name in hallmark.__all__ if callable(getattr(hallmark, name))])
+def test_no_signature_shows_the_environment(name, monkeypatch):
+    """What documentation tools and help() print of a default argument."""
+    monkeypatch.setenv("HALLMARK_TEST_SECRET", "hunter2")
+    try:
+        shown = str(inspect.signature(getattr(hallmark, name)))
+    except ValueError:  # a type without one
+        return
+    assert "hunter2" not in shown
+    assert "environ(" not in shown

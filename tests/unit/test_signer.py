@@ -325,3 +325,11 @@ class TestFrozenLog:
     def test_another_refusal_of_that_status_is_not_taken_for_it(self, services, make):
         services.replaced["log"] = lambda _: Reply(405, b"Method Not Allowed")
         refused("request_refused", lambda: make(renew=services.trust).sign_artifact(MESSAGE))
+
+
+def test_a_closed_signer_asks_for_nothing(services, make):
+    signer = make()
+    signer.close()
+    refused("signer_closed", lambda: signer.sign_artifact(MESSAGE))
+    refused("signer_closed", lambda: signer.sign_statement(json.dumps(a_statement()).encode()))
+    assert services.asked == []

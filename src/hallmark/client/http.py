@@ -63,7 +63,8 @@ class HttpClient:
     `timeout_seconds` bounds each step (connect, each read), `deadline_seconds` a call with all its retries;
     what a service answers is the call's answer once `patience_seconds` have passed, even if that is "later".
     TLS trusts what the operating system trusts; `SSL_CERT_FILE` names other authorities, as in OpenSSL.
-    Proxies are those of the environment. `clock` compares with the service that answered last.
+    Proxies are those of `environment`, by default the process's own. `clock` compares with the service that
+    answered last.
     """
 
     def __init__(
@@ -72,12 +73,12 @@ class HttpClient:
         timeout_seconds: float = 10.0,
         deadline_seconds: float = 60.0,
         patience_seconds: float = 15.0,
-        environment: Mapping[str, str] = os.environ,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._deadline_seconds = deadline_seconds
         self._patience_seconds = patience_seconds
         self._timeout = urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)
-        self._environment = environment
+        self._environment = os.environ if environment is None else environment
         self._pools: dict[str | None, urllib3.PoolManager] = {}
         self._lock = Lock()
         self.clock: ServerClock | None = None

@@ -36,7 +36,14 @@ from hallmark.core.statement import parse_statement
 from hallmark.core.transparency_log_entry import TransparencyLogEntry
 from hallmark.core.trusted_root import TrustedRoot
 from hallmark.core.x509.certificate import SigningCertificate, parse_signing_certificate
-from hallmark.errors import HallmarkError, MalformedInput, RemoteError, TrustError, VerificationError
+from hallmark.errors import (
+    ConfigurationError,
+    HallmarkError,
+    MalformedInput,
+    RemoteError,
+    TrustError,
+    VerificationError,
+)
 from hallmark.policy.identity import Identity
 from hallmark.ports import Clock
 from hallmark.verify.verifier import Artifact, Thresholds, Verified, Verifier
@@ -154,6 +161,7 @@ class Signer:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="hallmark-signer")
         self._lock = Lock()
         self._session: _Session | None = None
+        self._closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -162,8 +170,8 @@ class Signer:
         self.close()
 
     def close(self) -> None:
-        """Forget the key."""
-        self._session = None
+        """Forget the key; it signs nothing from then on."""
+        self._closed, self._session = True, None  # without the lock: somebody may be logging in under it
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def sign_artifact(self, message: bytes) -> Signed:
@@ -297,6 +305,12 @@ class Signer:
 
     def _current_session(self) -> _Session:
         with self._lock:
+            if self._closed:  # else it would log in and get another certificate first
+                raise ConfigurationError(
+                    "the signer is closed",
+                    code="signer_closed",
+                    hint="make a new one, and sign inside its with",
+                )
             session = self._session
             if session is None or self._clock() > session.certificate.not_after - _RENEW_BEFORE:
                 session = self._session = self._new_session()
