@@ -87,6 +87,17 @@ def test_the_configuration_of_other_clients_with_a_wrong_clock_says_so_first(ins
     assert done.stderr.startswith("error: this machine's clock is 30 d ahead of that of 127.0.0.1")
 
 
+def test_mirroring_with_a_wrong_clock_says_so_first(instance, tmp_path):
+    machine = Machine(instance, tmp_path, EMAIL)
+    machine.pin()
+    clock = SteppedClock(tmp_path)
+    clock.step(30 * 86400 + 30)
+    machine.environment |= clock.environment
+    done = machine.run("log", "mirror", "work", str(tmp_path / "m"), exit_code=5)
+    assert done.stderr.startswith("error: this machine's clock is 30 d ahead of that of 127.0.0.1")
+    assert "hint: set this machine's clock" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("seconds", "told"), [(0, False), (60, False), (-60, False), (61, True), (-61, True)]
 )
@@ -112,6 +123,11 @@ def test_what_a_clock_cannot_explain_is_left_as_it_is():
     away = RemoteError("x")
     assert explain_clock(away, "http://127.0.0.1:9") is away
     assert explain_clock(away, "") is away
+    http = HttpClient()
+    http.clock = ServerClock("sigstore.example", timedelta(hours=1))
+    for code in ("log_frozen", "service_failed", "service_not_found"):
+        said = RemoteError("x", code=code)
+        assert explain_clock(said, "http://127.0.0.1:9", http) is said
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The commands of `hallmark log` on a real instance: beside it while it runs, and on its mirrors."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 import urllib3
 from tests.support.instance import RunningInstance
 from tests.support.load import Load, entry_request
+from tests.support.small_disk import SmallDisk
 
 EMAIL = "alice@example.com"
 
@@ -198,6 +200,48 @@ def test_an_existing_file_is_not_replaced_by_chance(instance, tmp_path):
     found = told(instance, "export", str(instance.root), "--output", str(output), code=2)
     assert found["error"]["code"] == "file_exists"
     assert output.read_text() == "mine"
+
+
+def test_a_table_that_cannot_be_written_names_its_file_and_the_reason(instance, tmp_path):
+    output = tmp_path / "out" / "entries.parquet"
+    output.parent.mkdir()
+    program = (
+        "import resource, signal, sys\nfrom hallmark.cli.main import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))\n"
+        f"sys.exit(main(['log', 'export', {str(instance.root)!r}, '--output', {str(output)!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=instance.environment
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"cannot write {output}: file too large" in done.stderr
+    assert list(output.parent.iterdir()) == []
+
+
+def test_a_table_on_a_full_disk_says_that_it_is_full(instance, tmp_path):
+    small = SmallDisk(tmp_path, 4)
+    try:
+        with contextlib.suppress(OSError), (small.path / "filler").open("wb", buffering=0) as filler:
+            while filler.write(bytes(1024)):
+                pass
+        output = small.path / "entries.parquet"
+        error = told(instance, "export", str(instance.root), "--output", str(output), code=2)["error"]
+        assert error["code"] == "disk_full"
+        assert error["message"] == f"cannot write {output}: the disk of {small.path} is full"
+        assert not list(small.path.glob("*entries*"))
+    finally:
+        small.unmount()
+
+
+def test_a_context_or_nothing_in_place_of_a_folder_says_what_is_meant(instance, tmp_path):
+    options = ("--output", str(tmp_path / "x"))
+    error = told(instance, "export", "work", *options, code=2)["error"]
+    assert error["code"] == "not_a_log"
+    assert "hallmark log mirror CONTEXT DEST" in error["hint"]
+    error = told(instance, "mirror", "nosuch", str(tmp_path / "m"), code=2)["error"]
+    assert error["message"] == "nosuch is neither a folder nor the name of a context"
+    assert "hallmark context list" in error["hint"]
 
 
 def test_export_without_its_library_says_which_extra_to_install(instance, tmp_path):

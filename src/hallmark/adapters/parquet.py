@@ -1,6 +1,8 @@
 """Tables in Parquet files, written in row groups; needs the extra `export` (docs/adr/0006-parquet.md)."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -8,8 +10,6 @@ from typing import Any, Final, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from hallmark.errors import ConfigurationError
 
 ROWS_PER_GROUP: Final = 65_536
 
@@ -26,7 +26,7 @@ class ParquetTable:
     """A table being written to `path`; the file appears when `finish` was called, and is whole then.
 
     `columns` gives the kind of each column: `integer`, `text`, `name` (text of few values), `bytes`, `time`.
-    Memory: one row group.
+    Memory: one row group. Raises `OSError` that names `path` where it cannot be written.
     """
 
     def __init__(self, path: Path, columns: Mapping[str, str], *, metadata: Mapping[str, str]) -> None:
@@ -36,13 +36,12 @@ class ParquetTable:
         self._schema = pa.schema(fields, metadata=dict(metadata))
         self._rows: list[tuple[Any, ...]] = []
         try:
-            self._writer = pq.ParquetWriter(self._beside, self._schema, compression="zstd")
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot write {path}: {error.strerror or error}",
-                code="file_error",
-                hint="check the folder and its permissions",
-            ) from None
+            with _naming(path):
+                self._writer = pq.ParquetWriter(self._beside, self._schema, compression="zstd")
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._beside.unlink()  # it may be there, empty, on a full disk
+            raise
 
     def add(self, row: Sequence[int | str | bytes | datetime | None]) -> None:
         """Add a row, its values in the order of the columns."""
@@ -53,8 +52,9 @@ class ParquetTable:
     def finish(self) -> None:
         """Write what is left and put the file in its place."""
         self._flush()
-        self._writer.close()
-        self._beside.rename(self._path)
+        with _naming(self._path):
+            self._writer.close()
+            self._beside.rename(self._path)
 
     def _flush(self) -> None:
         if self._rows:
@@ -62,7 +62,8 @@ class ParquetTable:
             arrays = [
                 pa.array(values, type=field.type) for values, field in zip(columns, self._schema, strict=True)
             ]
-            self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+            with _naming(self._path):
+                self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
             self._rows.clear()
 
     def __enter__(self) -> Self:
@@ -72,5 +73,16 @@ class ParquetTable:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave nothing half-written behind."""
-        self._writer.close()
+        with contextlib.suppress(OSError):  # on a full disk its end cannot be written either
+            self._writer.close()
         self._beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an `OSError` say what the system says, and of which file: the library's own words hide both."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(error.errno, reason, str(path)) from None

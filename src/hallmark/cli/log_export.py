@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from hallmark.cli.log_options import key_options
+from hallmark.cli.log_options import check_place_exists, key_options
 from hallmark.cli.options import PATH, json_option
 from hallmark.cli.output import Output
 from hallmark.cli.progress import Progress
-from hallmark.client.files import refuse_existing
+from hallmark.client.files import file_error, refuse_existing
 from hallmark.wiring.log_sides import read_keys
 
 
@@ -42,10 +42,16 @@ def command(
     from hallmark.wiring.exporting import export_log
 
     printed = Output(as_json=as_json)
+    check_place_exists(place)
     refuse_existing(output, overwrite=overwrite)
     progress = Progress(str(place), quiet=as_json)
     keys = read_keys(log_key, trusted_root)
-    done = export_log(place, log, output, keys, origin=origin, progress=progress)
+    try:
+        done = export_log(place, log, output, keys, origin=origin, progress=progress)
+    except OSError as error:
+        if error.filename != str(output):
+            raise
+        raise file_error(error, output, doing="write") from None
     progress.finish()
     for stated in done.logs:
         printed.line(f"{output}: {stated.size} entries of {stated.origin}", good="exported")

@@ -2,18 +2,22 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
+from hallmark.cli.clock import explain_clock
 from hallmark.cli.log_options import key_options
 from hallmark.cli.options import PATH, json_option
 from hallmark.cli.output import Output
 from hallmark.cli.progress import Progress
-from hallmark.errors import HallmarkError, RemoteError
+from hallmark.client.contexts import load_contexts
+from hallmark.errors import ConfigurationError, HallmarkError, RemoteError, TrustError
 from hallmark.wiring.instance_mirror import InstanceSource, find_instance_source, mirror_instance
 from hallmark.wiring.log_sides import read_keys
 from hallmark.wiring.mirroring import Mirrored, mirror_log
+
+_WEB: Final = ("http://", "https://")
 
 
 @click.command("mirror")
@@ -39,19 +43,41 @@ def command(
     can be served as it is by any web server.
     """
     output = Output(as_json=as_json)
-    if log_key is None and trusted_root is None and origin is None:
-        instance = find_instance_source(source, destination, datetime.now(UTC))
+    whole = log_key is None and trusted_root is None and origin is None
+    try:
+        instance = find_instance_source(source, destination, datetime.now(UTC)) if whole else None
         if instance is not None:
             _mirror_all(instance, destination, output)
             return
-    keys = read_keys(log_key, trusted_root)
-    progress = Progress(source, quiet=as_json)
-    done = mirror_log(source, destination, keys, origin=origin, progress=progress)
+        _check_source(source)
+        keys = read_keys(log_key, trusted_root)
+        progress = Progress(source, quiet=as_json)
+        done = mirror_log(source, destination, keys, origin=origin, progress=progress)
+    except (RemoteError, TrustError) as error:
+        raise explain_clock(error, _url_of(source)) from None
     progress.finish()
     _tell(output, "", done)
     if done.update.frozen:
         output.note("this log is frozen; to follow the shards after it, mirror the instance")
     output.finish(**_to_json(done), folder=str(destination))
+
+
+def _url_of(source: str) -> str:
+    """Where a clock can be asked for; "" for a folder."""
+    context = load_contexts().find(source)
+    if context is not None:
+        return context.url
+    return source if source.startswith(_WEB) else ""
+
+
+def _check_source(source: str) -> None:
+    if not source.startswith(_WEB) and not Path(source).exists():
+        raise ConfigurationError(
+            f"{source} is neither a folder nor the name of a context",
+            code="not_a_log",
+            hint="name a log's URL or folder, an instance's directory, or a context: "
+            "hallmark context list shows them",
+        )
 
 
 def _mirror_all(instance: InstanceSource, destination: Path, output: Output) -> None:

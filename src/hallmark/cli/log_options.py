@@ -1,11 +1,13 @@
 """Options of the commands that read a log whose key has to be known."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from hallmark.cli.options import PATH, trusted_root_option
+from hallmark.errors import ConfigurationError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -28,3 +30,13 @@ def key_options(command: _Command) -> _Command:
     ):
         command = option(command)
     return command
+
+
+def check_place_exists(place: Path) -> None:
+    """Check that a folder is there: a context is read by its mirror. Raises `ConfigurationError`."""
+    if not place.exists():
+        raise ConfigurationError(
+            f"there is no folder {place}",
+            code="not_a_log",
+            hint="name an instance's directory or a mirror; hallmark log mirror CONTEXT DEST makes one",
+        )
