@@ -25,7 +25,7 @@ up: setup  ## run an instance in ./instance until Ctrl-C
 	$(BIN)/hallmark up --data instance --listen 127.0.0.1:8080
 
 test: setup  ## run the tests; one alone: .venv/bin/python -m pytest tests/unit/test_note.py -k WORD
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 check: setup  ## formatting, lints, types, layers, sizes, docs; every tool runs, whatever the others found
 	@failed=; \
