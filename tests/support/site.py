@@ -87,3 +87,8 @@ def fill(site: Site, count: int) -> list[bytes]:
             url = f"{site.base_url}/api/v2/log/entries"
             assert pool.request("POST", url, body=request).status == 201
     return requests
+
+
+def mirror_all(site: Site) -> None:
+    """Mirror the instance as a whole, from its directory."""
+    site.tool.run("log", "mirror", str(site.data), str(site.mirror))

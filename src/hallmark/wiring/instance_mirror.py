@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -103,12 +104,15 @@ def _key_at(place: str, keys: list[PublicKey]) -> PublicKey:
 
 
 def _named(source: InstanceSource) -> Iterator[tuple[str, TransparencyLog]]:
-    """Name the folder of each log as in an instance's directory: the root lists them in their order for ever.
+    """Name the folder of each log as in an instance's directory: the root names the shards for ever.
 
     A CT log that replaced another gets a folder of its own.
     """
     root = source.trust.trusted_root
-    yield from (("tlog" if n == 1 else f"shards/{n}", log) for n, log in enumerate(root.tlogs, 1))
+    yield "tlog", root.tlogs[0]
+    for place, log in enumerate(root.tlogs[1:], 2):
+        label = urlsplit(log.base_url).netloc.partition(".")[0]  # the number; those before it may be missing
+        yield f"shards/{label if label.isascii() and label.isdigit() else place}", log
     for number, log in enumerate(root.ctlogs, 1):
         yield (CT_FOLDER if number == 1 else f"{CT_FOLDER}-{number}"), log
 

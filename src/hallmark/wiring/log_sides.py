@@ -14,7 +14,7 @@ from hallmark.core.keys import MAX_PUBLIC_KEY_BYTES, PublicKey, parse_public_key
 from hallmark.core.note import note_key_hash, parse_note
 from hallmark.core.trusted_root import MAX_TRUSTED_ROOT_BYTES, parse_trusted_root
 from hallmark.core.x509.sth import sth_key_id, verify_sth_note
-from hallmark.errors import ConfigurationError, NotFound, TrustError
+from hallmark.errors import ConfigurationError, HallmarkError, NotFound, TrustError
 from hallmark.tiledlog.mirror import ReadObjects
 from hallmark.tiledlog.objects import CHECKPOINT
 from hallmark.tiledlog.records import TLOG_TILES, RecordFormat
@@ -89,26 +89,35 @@ class HttpObjects:
         return answer.body
 
 
+def is_url(place: str) -> bool:
+    """Say whether a place is a URL; everything else is a folder."""
+    return place.startswith(("http://", "https://"))
+
+
 def open_read_side(place: str) -> ReadObjects:
     """Open the read side at a URL or in a folder."""
-    if place.startswith(("http://", "https://")):
+    if is_url(place):
         return HttpObjects(place)
     return open_folder(Path(place))
 
 
-def find_read_sides(place: str, name: str, http: HttpClient | None = None) -> Iterator[ReadObjects]:
+def find_read_sides(place: str, name: str) -> Iterator[ReadObjects]:
     """Find the read sides that a place may mean: one log's, a mirror of all logs, a copy of the directory.
 
     `name` is the log's folder in an instance's directory.
     """
-    if place.startswith(("http://", "https://")):
-        yield HttpObjects(place, http)
-        yield HttpObjects(f"{place.rstrip('/')}/{name}", http)
+    if is_url(place):
+        yield HttpObjects(place)
+        yield HttpObjects(f"{place.rstrip('/')}/{name}")
         return
-    patterns = ("", "*/", "shards/*/", "*/public/", "shards/*/public/")
-    for pattern in patterns:
+    yield from map(open_folder, find_folders(place))
+
+
+def find_folders(place: str) -> Iterator[Path]:
+    """Find the read sides in a folder: one log's, those of a mirror of all logs, those of a copy."""
+    for pattern in ("", "*/", "shards/*/", "*/public/", "shards/*/public/"):
         for found in sorted(Path(place).glob(f"{pattern}{CHECKPOINT}")):
-            yield open_folder(found.parent)
+            yield found.parent
 
 
 def open_folder(folder: Path) -> FileObjectStore:
@@ -134,6 +143,15 @@ def pin_identity(folder: Path, identity: LogIdentity, *, next_bundle: int = 0) -
     """Keep in the mirror whose log it copies, and how far it was examined."""
     content = _MirrorFile(identity.origin, identity.key.to_pem(), next_bundle)
     write_file(folder / MIRROR_FILE, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+
+
+def pinned_in(objects: ReadObjects) -> tuple[str, PublicKey]:
+    """Read origin and key that a mirror anywhere says it was made for; raises `NotFound` where it cannot."""
+    try:
+        found = msgspec.json.decode(objects.get(MIRROR_FILE), type=_MirrorFile)
+        return found.origin, parse_public_key_pem(found.key.encode())
+    except (msgspec.MsgspecError, UnicodeDecodeError, HallmarkError) as error:
+        raise NotFound(f"there is no {MIRROR_FILE} to go by: {error}") from None
 
 
 def pinned_identity(folder: Path) -> tuple[str, PublicKey] | None:

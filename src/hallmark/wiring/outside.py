@@ -6,56 +6,83 @@ look for traces inside.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Final
 
-from hallmark.client.http import HttpClient
 from hallmark.core.tiles import TILE_WIDTH, TileId
 from hallmark.errors import HallmarkError, TrustError
 from hallmark.ports import LogHead
-from hallmark.tiledlog.mirror import ReadObjects
-from hallmark.tiledlog.objects import CHECKPOINT, tile_reader
+from hallmark.tiledlog.objects import tile_reader
 from hallmark.tiledlog.presence import RESTORE_HINT, check_nothing_beyond
 from hallmark.tiledlog.publisher import Publisher
 from hallmark.wiring.entry_rules import rules_of
-from hallmark.wiring.log_sides import find_read_sides
+from hallmark.wiring.layout import Layout
 from hallmark.wiring.logs import OpenLog
+from hallmark.wiring.mirror_places import Known, Shown, ask_places
 from hallmark.wiring.place import COPY_HINT
 from hallmark.witness.client import Sighting
 from hallmark.witness.gathering import Witnesses
 
 logger = logging.getLogger("hallmark.publishing")
 
-_MIRROR_SECONDS: Final = 5.0  # for each, at a start: as long as a witness has
+Published = tuple[OpenLog, Publisher]
+
+FORK_HINT: Final = (
+    "two histories were signed, and nothing that is missing can join them: end the log here and begin another "
+    "with hallmark log restore --data DIR --replace-logs, without --from (docs/operate/restore.md)"
+)
+_WRONG_HINT: Final = "if the mirror is wrong, take it out of `mirrors` in the settings"
 
 
-def check_mirrors_show(places: Sequence[str], name: str, log: OpenLog, publisher: Publisher) -> None:
-    """Ask the mirrors of a log what they have of it; raises `TrustError` where it has less.
+def check_mirrors_show(layout: Layout, places: Sequence[str], logs: Mapping[str, Published]) -> None:
+    """Ask the mirrors of an instance what they have; raises `TrustError` where its directory has less.
 
     One that does not answer is told: it may come back later, and then nobody asks it before the next start.
     """
-    if not places or _head(log).frozen:
+    if not places:
         return
-    for place in places:
-        note = _note_at(place, name, log)
-        if note is None:
-            logger.warning("%s shows no checkpoint of the log %s: not asked", place, log.signer.origin)
-        else:
-            publisher.check_signed(note, f"stands at {place}")
+    for shown in ask_places(Known(layout, {name: log for name, (log, _) in logs.items()}), places):
+        _check_none_lost(shown)
+        for name, note in shown.notes:
+            log, publisher = logs[name]
+            if not _head(log).frozen:
+                _check_shown(note, shown.place, publisher)
+        _warn(shown, logs)
 
 
-def _note_at(place: str, name: str, log: OpenLog) -> bytes | None:
-    http = HttpClient(timeout_seconds=_MIRROR_SECONDS, deadline_seconds=_MIRROR_SECONDS, patience_seconds=0)
-    notes = (_note(objects) for objects in find_read_sides(place, name, http))
-    return next((note for note in notes if _is_signed(note, log)), None)
+def _check_none_lost(shown: Shown) -> None:
+    for lost in shown.lost:
+        raise TrustError(
+            lost.describe(),
+            code="log_behind_its_checkpoint",
+            hint=f"{COPY_HINT} (here {shown.place}), then with --replace-logs too; {_WRONG_HINT}",
+        )
 
 
-def _note(objects: ReadObjects) -> bytes:
+def _check_shown(note: bytes, place: str, publisher: Publisher) -> None:
     try:
-        return objects.get(CHECKPOINT)
-    except (HallmarkError, OSError):
-        return b""
+        publisher.check_signed(note, f"stands at {place}")
+    except TrustError as error:
+        if error.code == "log_inconsistent":
+            raise TrustError(error.message, code=error.code, hint=f"{FORK_HINT}; {_WRONG_HINT}") from error
+        raise TrustError(error.message, code=error.code, hint=f"{error.hint}; {_WRONG_HINT}") from error
+
+
+def _warn(shown: Shown, logs: Mapping[str, Published]) -> None:
+    """Tell what was not compared; a mirror of one log need not have the others."""
+    for origin in shown.foreign:
+        logger.warning(
+            "%s shows a checkpoint of the log %s with another key: not compared", shown.place, origin
+        )
+    if shown.failure is not None:
+        logger.warning("%s was asked for checkpoints in vain: %s", shown.place, shown.failure.message)
+    elif not shown.single or shown.is_empty:
+        names = {name for name, _ in shown.notes}
+        for name, (log, _) in logs.items():
+            origin = log.signer.origin
+            if name not in names and origin not in shown.foreign and not _head(log).frozen:
+                logger.warning("%s has no checkpoint of the log %s: nothing to compare", shown.place, origin)
 
 
 def check_witnesses_saw(witnesses: Witnesses | None, log: OpenLog, publisher: Publisher) -> None:

@@ -86,11 +86,14 @@ class Publishing:
         Nothing is signed, and no worker appends, before every log was compared with what stands outside.
         """
         check_place(self._layout)
-        for item in self._publishers():
+        items = tuple(self._publishers())
+        for item in items:
             check_published_within(item.log)
             item.publisher.recover()
             check_newest_entries(item.log)
-            check_mirrors_show(self._mirrors, item.name, item.log, item.publisher)
+        logs = {item.name: (item.log, item.publisher) for item in items}
+        check_mirrors_show(self._layout, self._mirrors, logs)
+        for item in items:
             check_witnesses_saw(item.witnesses, item.log, item.publisher)
         self._chore()
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from hallmark.adapters.keys.file import read_key, write_key
 from hallmark.core.keys import PublicKey, parse_public_key
+from hallmark.core.note import note_key_hash
 from hallmark.core.signing_config import parse_signing_config
 from hallmark.core.trusted_root import TransparencyLog, TrustedRoot, Validity, parse_trusted_root
 from hallmark.core.x509.authority import BACKDATING
@@ -26,8 +27,9 @@ from hallmark.durable_files import sync_path, write_durably
 from hallmark.tiledlog.log import create_log, end_log
 from hallmark.trustroot.client_files import SIGNING_CONFIG_TARGET, TRUSTED_ROOT_TARGET, tuf_targets
 from hallmark.wiring.checking import CT_LOG
-from hallmark.wiring.layout import Layout
+from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.logs import STATIC_CT, OpenLog
+from hallmark.wiring.mirror_places import LostLog
 from hallmark.wiring.place import restoring, written_at
 from hallmark.wiring.rotation import rotate_tlog, trust_locked, write_client_files
 from hallmark.wiring.shards import Shard, ShardTable, open_shard
@@ -40,6 +42,7 @@ class Replacement(msgspec.Struct, frozen=True, kw_only=True):
 
     `newest` is the newest shard that clients knew then, `ended` the number under which the CT log that ends
     is kept, `ready` says that the one in its place is made, and `directory` is where all this was done.
+    `lost` are logs that only mirrors have, and whose keys clients must go on to believe.
     """
 
     names: tuple[str, ...] = ()
@@ -47,6 +50,7 @@ class Replacement(msgspec.Struct, frozen=True, kw_only=True):
     ended: int = 0
     ready: bool = False
     directory: int = 0
+    lost: tuple[LostLog, ...] = ()
 
     def is_fresh(self, layout: Layout, name: str) -> bool:
         """Say whether this log was begun by the replacement, and here: it has signed nothing elsewhere."""
@@ -63,16 +67,22 @@ def begin_restoring(layout: Layout) -> Replacement:
     return _note(layout, Replacement())
 
 
-def decide(layout: Layout, names: Sequence[str]) -> Replacement:
-    """Write down that these logs end here."""
-    newest = max(shard.number for shard in ShardTable(layout).read() if _is_told(layout, shard))
+def decide(layout: Layout, names: Sequence[str], lost: Sequence[LostLog] = ()) -> Replacement:
+    """Write down that these logs end here, and which have been begun elsewhere since."""
+    told = [shard.number for shard in ShardTable(layout).read() if _is_told(layout, shard)]
+    newest = max(*told, *(item.number for item in lost), 0)
     ended = next(n for n in count(1) if not _ended(layout, n).exists()) if CT_LOG in names else 0
     directory = written_at(layout)
-    return _note(layout, Replacement(names=tuple(names), newest=newest, ended=ended, directory=directory))
+    return _note(
+        layout,
+        Replacement(names=tuple(names), newest=newest, ended=ended, directory=directory, lost=tuple(lost)),
+    )
 
 
 def finish_replacing(layout: Layout, replacement: Replacement, now: datetime) -> None:
     """Do what was decided, or what is left of it."""
+    if replacement.lost:
+        _keep_keys(layout, replacement.lost, now)
     if replacement.ended:
         if not replacement.ready:
             _prepare_ctlog(layout, now)
@@ -81,7 +91,7 @@ def finish_replacing(layout: Layout, replacement: Replacement, now: datetime) ->
         _publish_ctlog(layout, replacement.ended, now)
     shards = [name for name in replacement.names if name != CT_LOG]
     if shards:
-        _replace_tlog(layout, shards, replacement.newest, now)
+        _replace_tlog(layout, shards, replacement, now)
 
 
 def _note(layout: Layout, replacement: Replacement) -> Replacement:
@@ -93,9 +103,11 @@ def _ended(layout: Layout, number: int) -> Path:
     return layout.root / f"ctlog-ended-{number}"
 
 
-def _replace_tlog(layout: Layout, names: Sequence[str], newest: int, now: datetime) -> None:
-    """End these shards where they are now; where the newest is one of them, clients get another first."""
-    if Shard(newest).folder in names and not _is_told(layout, Shard(newest + 1)):
+def _replace_tlog(layout: Layout, names: Sequence[str], replacement: Replacement, now: datetime) -> None:
+    """End these shards where they are now; where the newest is one of them or lost, clients get another."""
+    newest = replacement.newest
+    ended = (*names, *(item.folder for item in replacement.lost))
+    if Shard(newest).folder in ended and not _is_told(layout, Shard(newest + 1)):
         rotate_tlog(layout, now)
     for shard in ShardTable(layout).read():
         if shard.folder in names:
@@ -113,6 +125,38 @@ def _is_told(layout: Layout, shard: Shard) -> bool:
 
 def _trusted(targets: dict[str, bytes]) -> TrustedRoot:
     return parse_trusted_root(targets[TRUSTED_ROOT_TARGET])
+
+
+def _keep_keys(layout: Layout, lost: Sequence[LostLog], now: datetime) -> None:
+    """Tell clients of the keys of lost logs, valid until now: bundles that these are in stay valid."""
+    with trust_locked(layout) as repository:
+        targets = repository.targets()
+        root, config = _trusted(targets), parse_signing_config(targets[SIGNING_CONFIG_TARGET])
+        end = now.replace(microsecond=0) + timedelta(seconds=1)
+        instance = layout.read_instance()
+        for item in sorted(lost, key=lambda item: item.number):
+            root = _with_lost(root, item, instance, end)
+        repository.publish(tuf_targets(root, config), now)
+        write_client_files(layout, repository)
+
+
+def _with_lost(root: TrustedRoot, lost: LostLog, instance: InstanceFile, end: datetime) -> TrustedRoot:
+    """Add the key of a lost log after those before it; it began after the newest that is here."""
+    key = lost.public_key
+    logs = root.tlogs if lost.number else root.ctlogs
+    if key.spki in {log.key.spki for log in logs}:
+        return root
+    added = msgspec.structs.replace(
+        logs[-1],
+        key=key,
+        key_details=key.algorithm.key_details,
+        log_id=note_key_hash(lost.origin, key) if lost.number else key.key_id,
+        valid_for=Validity(logs[-1].valid_for.start, end),
+    )
+    if lost.number:
+        added = msgspec.structs.replace(added, base_url=Shard(lost.number).trusted_url(instance))
+        return msgspec.structs.replace(root, tlogs=(*logs, added))
+    return msgspec.structs.replace(root, ctlogs=(*logs, added))
 
 
 def _prepare_ctlog(layout: Layout, now: datetime) -> None:

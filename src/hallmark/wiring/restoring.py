@@ -16,7 +16,7 @@ import msgspec
 from hallmark.core.checkpoint import Checkpoint
 from hallmark.core.keys import parse_public_key
 from hallmark.core.trusted_root import parse_trusted_root
-from hallmark.errors import ConfigurationError, HallmarkError, InvalidProof, NotFound, RemoteError, TrustError
+from hallmark.errors import ConfigurationError, HallmarkError, InvalidProof, RemoteError, TrustError
 from hallmark.tiledlog.mirror import Mirror, Progress, ReadObjects
 from hallmark.tiledlog.objects import CHECKPOINT
 from hallmark.tiledlog.presence import check_presence
@@ -28,6 +28,7 @@ from hallmark.wiring.entry_rules import rules_of
 from hallmark.wiring.layout import Layout
 from hallmark.wiring.log_sides import find_read_sides
 from hallmark.wiring.logs import OpenLog, open_ctlog
+from hallmark.wiring.mirror_places import Known, LostLog, ask_places
 from hallmark.wiring.mirroring import copies_of_referred
 from hallmark.wiring.outside import check_newest_entries, check_published_within, check_sighting, look
 from hallmark.wiring.place import note_place, restoring
@@ -39,6 +40,8 @@ from hallmark.witness.config import WitnessMode
 from hallmark.witness.gathering import Witnesses
 
 TRUST_VERSIONS: Final = 1000  # how far the trust root's versions leap: more than were signed since any copy
+
+_ASK_SECONDS: Final = 60.0  # for the checkpoints at all places: nobody serves meanwhile, a start has less
 
 ProgressOf = Callable[[str], Progress]
 
@@ -92,22 +95,32 @@ def restore_instance(layout: Layout, plan: Plan, now: datetime, progress: Progre
     """
     begun = begin_restoring(layout)
     finish_replacing(layout, begun, now)
-    if not begun.names:  # else a mirror may be of a log that has ended since
-        _check_places(layout, plan.places)
+    # after a replacement a mirror may be of a log that has ended since
+    lost = () if begun.names else _check_places(layout, plan.places)
     done = tuple(
         _Restoring(layout, name, now, fresh=begun.is_fresh(layout, name)).run(plan.places, progress(name))
         for name in log_names(layout)
     )
+    done = _doubt_before(lost, done, ShardTable(layout).read()[-1].folder)
     doubtful = [item for item in done if item.doubt]
     if not plan.replace:
         _refuse_doubt([item for item in doubtful if item.known or not plan.nothing_newer])
     elif doubtful:
-        finish_replacing(layout, decide(layout, [item.name for item in doubtful]), now)
+        finish_replacing(layout, decide(layout, [item.name for item in doubtful], lost), now)
     with trust_locked(layout) as repository:
         repository.leap(now, TRUST_VERSIONS)
     note_place(layout)
     restoring(layout).unlink()
     return done
+
+
+def _doubt_before(lost: Sequence[LostLog], done: Sequence[Restored], newest: str) -> tuple[Restored, ...]:
+    """Doubt the logs that were current before the lost ones, whatever else speaks for them."""
+    reasons = {(newest if item.number else CT_LOG): item.describe() for item in lost}
+    return tuple(
+        msgspec.structs.replace(item, doubt=reasons[item.name], known=True) if item.name in reasons else item
+        for item in done
+    )
 
 
 def _refuse_doubt(doubtful: Sequence[Restored]) -> None:
@@ -273,21 +286,20 @@ def check_presence_of_edge(log: OpenLog) -> None:
         check_presence(log.objects(), log.records, store.head(), log.signer.origin)
 
 
-def _check_places(layout: Layout, places: Sequence[str]) -> None:
-    """Check that each place has at least one of the logs: a mistyped one must not pass for no news."""
-    logs = [(name, open_log(layout, name)) for name in log_names(layout)]
-    for place in places:
-        if not any(_shows(objects, log) for name, log in logs for objects in find_read_sides(place, name)):
+def _check_places(layout: Layout, places: Sequence[str]) -> tuple[LostLog, ...]:
+    """Check that each place has at least one of the logs: a mistyped one must not pass for no news.
+
+    Gives the logs that they show and the directory does not know.
+    """
+    logs = {name: open_log(layout, name) for name in log_names(layout)}
+    found = ask_places(Known(layout, logs), places, _ASK_SECONDS) if places else ()
+    for shown in found:
+        if shown.is_empty and shown.failure is not None:
+            raise shown.failure
+        if shown.is_empty:
             raise ConfigurationError(
-                f"there is no log of this instance at {place}",
+                f"there is no log of this instance at {shown.place}",
                 code="not_a_log",
                 hint="name a mirror, a mirror of the whole instance, or another copy of the directory",
             )
-
-
-def _shows(objects: ReadObjects, log: OpenLog) -> bool:
-    try:
-        log.signer.verify(objects.get(CHECKPOINT))
-    except (HallmarkError, NotFound):
-        return False
-    return True
+    return tuple(item for shown in found for item in shown.lost)

@@ -36,11 +36,10 @@ from hallmark.trustroot.repository import TrustRepository
 from hallmark.wiring.create import bootstrap_entry
 from hallmark.wiring.layout import InstanceFile, Layout
 from hallmark.wiring.outside import check_published_within
-from hallmark.wiring.shards import Shard, ShardTable, open_shard
+from hallmark.wiring.shards import MAX_SHARDS, Shard, ShardTable, open_shard
 from hallmark.wiring.witnessing import check_witnesses_know
 
 OVERLAP: Final = timedelta(hours=24)
-_MAX_SHARDS: Final = 1000
 
 
 @contextmanager
@@ -78,14 +77,21 @@ def _next_shard(
     """Make and list the next shard, or take the one that a killed rotation listed and told nobody of."""
     table = ShardTable(layout)
     shards = table.read()
-    if shards[-1].trusted_url(instance) not in {log.base_url for log in root.tlogs}:
+    told = newest_told(root, instance)
+    if shards[-1].number > told:
         return shards[-1], open_shard(layout, instance, shards[-1])[1]
-    new = Shard(shards[-1].number + 1)
-    if new.number > _MAX_SHARDS:
-        raise ConfigurationError(f"a log has at most {_MAX_SHARDS} shards", code="too_many_shards")
+    new = Shard(told + 1)
+    if new.number > MAX_SHARDS:
+        raise ConfigurationError(f"a log has at most {MAX_SHARDS} shards", code="too_many_shards")
     signer = _create_shard(layout, instance, new, now)
     table.write((*shards, new))
     return new, signer
+
+
+def newest_told(root: TrustedRoot, instance: InstanceFile) -> int:
+    """Give the number of the newest shard that clients know, one that was lost with its directory too."""
+    urls = {log.base_url for log in root.tlogs}
+    return max(n for n in range(1, MAX_SHARDS + 1) if Shard(n).trusted_url(instance) in urls)
 
 
 def freeze_tlog(layout: Layout, number: int, now: datetime) -> Shard:
@@ -156,9 +162,8 @@ def _create_shard(layout: Layout, instance: InstanceFile, shard: Shard, now: dat
 def _rotate_root(
     root: TrustedRoot, instance: InstanceFile, new: Shard, signer: NoteSigner, start: datetime
 ) -> TrustedRoot:
-    """Add the new key; the old one stays for ever, valid until its shard is frozen."""
-    *earlier, old = root.tlogs
-    ended = Validity(old.valid_for.start, start + OVERLAP)
+    """Add the new key; the old ones stay for ever, valid until their shards are frozen."""
+    ended = [log if log.valid_for.end else _ending(log, start + OVERLAP) for log in root.tlogs]
     key = signer.public_key
     added = TransparencyLog(
         base_url=new.trusted_url(instance),
@@ -166,11 +171,13 @@ def _rotate_root(
         key_details=key.algorithm.key_details,
         log_id=signer.log_id,
         valid_for=Validity(start - BACKDATING),
-        operator=old.operator,
+        operator=root.tlogs[-1].operator,
     )
-    return msgspec.structs.replace(
-        root, tlogs=(*earlier, msgspec.structs.replace(old, valid_for=ended), added)
-    )
+    return msgspec.structs.replace(root, tlogs=(*ended, added))
+
+
+def _ending(log: TransparencyLog, end: datetime) -> TransparencyLog:
+    return msgspec.structs.replace(log, valid_for=Validity(log.valid_for.start, end))
 
 
 def _rotate_config(

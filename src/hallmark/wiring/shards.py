@@ -21,6 +21,7 @@ from hallmark.wiring.layout import InstanceFile, Layout, slug_of
 from hallmark.wiring.logs import OpenLog
 
 FIRST: Final = 1
+MAX_SHARDS: Final = 1000  # in the trusted root each takes a key that every client downloads
 
 
 class Shard(msgspec.Struct, frozen=True):
