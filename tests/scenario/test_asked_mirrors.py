@@ -6,7 +6,13 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from tests.support.silent import SilentServer
 from tests.support.site import LOGS, Site
+
+from hallmark.wiring import mirror_places
+from hallmark.wiring.checking import log_names, open_log
+from hallmark.wiring.layout import Layout
+from hallmark.wiring.mirror_places import Known, ask_places
 
 
 @pytest.fixture
@@ -67,12 +73,68 @@ def test_one_mirror_that_is_ahead_is_enough(snapshot):
     assert snapshot.refused(*options) == "log_behind_its_checkpoint"
 
 
-def test_mirrors_that_are_not_ahead_or_do_not_answer_stop_nothing(snapshot):
-    snapshot.start(*settings(snapshot, "old-mirror", "http://127.0.0.1:1", "nowhere"))
+def test_mirrors_that_are_not_ahead_or_do_not_answer_stop_nothing_and_are_told_apart(snapshot):
+    other = snapshot.folder / "other"
+    (snapshot.folder / "empty").mkdir()
+    other.mkdir()
+    foreign = Site(other)
+    foreign.copy_to_mirror()
+    foreign.stop()
+    snapshot.start(
+        *settings(snapshot, "old-mirror", "old-mirror/tlog", "http://127.0.0.1:1", "empty", "other/mirror")
+    )
     told = (snapshot.folder / "up.log").read_text()
-    for place in ("http://127.0.0.1:1", str(snapshot.folder / "nowhere")):
-        assert f"{place} shows no checkpoint of the log " in told
-    assert f"{snapshot.folder / 'old-mirror'} shows" not in told
+    assert "http://127.0.0.1:1 cannot be asked for checkpoints: " in told
+    assert f"{snapshot.folder / 'empty'} has no checkpoint of the log 127.0.0.1: " in told
+    assert "other/mirror shows a checkpoint of the log 127.0.0.1 with another key" in told
+    assert "other/mirror has no checkpoint of the log 127.0.0.1: " not in told
+    assert str(snapshot.folder / "old-mirror") not in told
+
+
+def test_a_mirror_that_is_silent_is_asked_once_and_keeps_no_other_from_being_asked(snapshot):
+    with SilentServer() as one, SilentServer() as two:
+        snapshot.start(*settings(snapshot, one.url, two.url))
+    assert (one.connections, two.connections) == (1, 1)
+    told = (snapshot.folder / "up.log").read_text()
+    for server in (one, two):
+        assert f"{server.url} cannot be asked for checkpoints: " in told
+
+
+def test_all_mirrors_are_asked_at_once(snapshot, monkeypatch):
+    """Each answers only when the other was asked too."""
+    monkeypatch.setattr(mirror_places, "ASK_SECONDS", 60.0)
+    met = threading.Barrier(2)
+
+    class Meeting(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/checkpoint":
+                met.wait(timeout=30)
+            super().do_GET()
+
+    handler = partial(Meeting, directory=str(snapshot.mirror))
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler) for _ in range(2)]
+    threads = [threading.Thread(target=server.serve_forever) for server in servers]
+    for thread in threads:
+        thread.start()
+    urls = [f"http://127.0.0.1:{server.server_port}" for server in servers]
+    found = ask_places(known(snapshot), urls, 60)
+    assert [(shown.failure, {name for name, _ in shown.notes}) for shown in found] == [(None, set(LOGS))] * 2
+    for server, thread in zip(servers, threads, strict=True):
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_what_was_not_answered_in_time_is_not_waited_for(snapshot):
+    with SilentServer() as server:
+        (shown,) = ask_places(known(snapshot), [server.url], 0.05)
+    assert shown.is_empty
+    assert "in time" in str(shown.failure)
+
+
+def known(site: Site) -> Known:
+    layout = Layout(site.data)
+    return Known(layout, {name: open_log(layout, name) for name in log_names(layout)})
 
 
 def test_a_mirror_of_another_history_stops_the_start(snapshot):
@@ -80,4 +142,9 @@ def test_a_mirror_of_another_history_stops_the_start(snapshot):
     snapshot.sign("third")  # the fork that nobody could prevent here
     snapshot.sign("fourth")
     snapshot.stop()
-    assert snapshot.refused(*settings(snapshot, "mirror")) == "log_inconsistent"
+    error = snapshot.refusal(*settings(snapshot, "mirror"))
+    assert error["code"] == "log_inconsistent"
+    assert "hallmark log restore --data DIR --replace-logs, without --from" in error["hint"]
+    assert "take it out of `mirrors`" in error["hint"]
+    assert snapshot.restore("--replace-logs")["ok"]
+    snapshot.start()

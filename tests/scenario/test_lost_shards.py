@@ -10,8 +10,9 @@ import pytest
 from tests.support.site import LOGS, Site, mirror_all
 
 from hallmark.core.trusted_root import parse_trusted_root
-from hallmark.wiring.checking import log_names
+from hallmark.wiring.checking import log_names, open_log
 from hallmark.wiring.layout import Layout
+from hallmark.wiring.mirror_places import MAX_MISSING_SHARDS, Known, ask_places
 
 
 @pytest.fixture
@@ -79,6 +80,15 @@ def test_an_unknown_shard_is_found_over_http_whether_the_mirror_is_whole_or_of_t
     set_mirrors_to_first_log(rotated)
     for place in (served, f"{served}/shards/2"):
         assert rotated.refused(*settings(rotated, place)) == "log_behind_its_checkpoint"
+
+
+@pytest.mark.parametrize("missing", [MAX_MISSING_SHARDS - 1, MAX_MISSING_SHARDS])
+def test_an_unknown_shard_is_looked_for_beyond_a_few_that_a_mirror_lacks(rotated, served, missing):
+    (rotated.mirror / "shards" / "2").rename(rotated.mirror / "shards" / str(2 + missing))
+    layout = Layout(rotated.data)
+    known = Known(layout, {name: open_log(layout, name) for name in log_names(layout)})
+    (shown,) = ask_places(known, [served])
+    assert [lost.origin for lost in shown.lost] == ["2.127.0.0.1"] * (missing < MAX_MISSING_SHARDS)
 
 
 def test_a_mirror_without_the_unknown_shard_stops_nothing(rotated):

@@ -5,6 +5,7 @@ import shutil
 import pytest
 import urllib3
 from tests.support.repository_files import ROOT
+from tests.support.silent import SilentServer
 from tests.support.site import LOGS, Site, fill
 from tests.support.tuf_client import Client
 
@@ -158,7 +159,32 @@ def test_a_source_of_another_history_is_refused_and_nothing_is_changed(lost, mor
     done = lost.restore("--from", str(lost.mirror), "--nothing-newer-exists")
     assert (done["error"]["code"], done["error"]["exitCode"]) == ("log_inconsistent", 5)
     assert {path: path.read_bytes() for path in public.rglob("*") if path.is_file()} == before
-    assert lost.refused() == "restore_unfinished"
+    lost.start()  # as it would have before
+
+
+def test_two_histories_are_told_with_what_ends_them(lost):
+    (lost.data / "place.json").unlink()
+    lost.start()
+    lost.sign("another history")
+    fill(lost, 3)
+    lost.stop()
+    for choice in ("--nothing-newer-exists", "--replace-logs"):
+        error = lost.restore("--from", str(lost.mirror), choice)["error"]
+        assert "--replace-logs, without --from" in error["hint"]
+        assert str(lost.mirror) in error["message"]
+    assert lost.restore("--replace-logs")["ok"]
+    lost.start()
+    lost.sign("third")
+    for name in ("first", "second", "another history", "third"):
+        lost.verify(name)
+
+
+def test_a_place_that_cannot_be_reached_is_told_as_such_and_asked_once(lost):
+    with SilentServer() as server:
+        error = lost.restore("--from", server.url)["error"]
+    assert (error["code"], error["exitCode"]) == ("service_unreachable", 6)
+    assert server.connections == 1
+    assert lost.refused() == "copied_directory"
 
 
 def test_a_damaged_source_is_in_nobodys_way_as_long_as_another_is_sound(lost):

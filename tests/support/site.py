@@ -54,6 +54,10 @@ class Site:
 
     def refused(self, *options: str) -> str:
         """Try to start it; gives the code of the refusal."""
+        return self.refusal(*options)["code"]
+
+    def refusal(self, *options: str) -> dict:
+        """Try to start it; gives the error."""
         command = [*HALLMARK, "up", "--data", str(self.data), "--json", *options]
         with subprocess.Popen(command, env=self.tool.environment, stdout=subprocess.PIPE) as process:
             answer = json.loads(process.stdout.readline())
@@ -61,7 +65,7 @@ class Site:
                 process.send_signal(signal.SIGINT)
         assert not answer["ok"], "it starts"
         assert process.returncode == 5
-        return answer["error"]["code"]
+        return answer["error"]
 
     def restore(self, *options: str) -> dict:
         done = self.tool.run("log", "restore", "--data", str(self.data), "--json", *options, check=False)

@@ -37,6 +37,7 @@ logger = logging.getLogger("hallmark.tiledlog")
 
 MAX_PASS_ENTRIES: Final = 8192
 _STOP_HINT: Final = "do not go on with it; docs/operate/restore.md says how to bring back what is missing"
+_FORK_HINT: Final = "do not go on with it; docs/operate/restore.md says how to go on after two histories"
 
 
 class Publisher:
@@ -191,7 +192,7 @@ class Publisher:
                 f"the log {stated.origin} does not agree with a checkpoint of {stated.size} entries that "
                 f"{where}: {error}",
                 code="log_inconsistent",
-                hint=_STOP_HINT,
+                hint=_FORK_HINT,
             ) from error
 
 

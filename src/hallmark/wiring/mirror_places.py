@@ -1,9 +1,9 @@
 """What mirrors show of an instance: its logs, and logs that it began after its directory was copied.
 
 A rotation makes a key that an older copy of the directory lacks, so no key that is here can check what the
-new shard signed. It is taken for this instance's by its origin, unless the place shows another instance's logs
-under the same names. A place that lies can stop a start; its key is believed only where the operator restores
-from it and replaces logs.
+new shard signed. It is taken for this instance's by its origin, unless the place shows logs of another
+instance under the same names. A place that lies can stop a start; its key is believed only where the operator
+restores from it and replaces logs.
 """
 
 import threading

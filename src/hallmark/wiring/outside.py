@@ -29,8 +29,8 @@ logger = logging.getLogger("hallmark.publishing")
 Published = tuple[OpenLog, Publisher]
 
 FORK_HINT: Final = (
-    "two histories were signed, and nothing that is missing can join them: end the log here and begin another "
-    "with hallmark log restore --data DIR --replace-logs, without --from (docs/operate/restore.md)"
+    "two histories were signed, and nothing can join them: end the log here and begin another with "
+    "hallmark log restore --data DIR --replace-logs, without --from (docs/operate/restore.md)"
 )
 _WRONG_HINT: Final = "if the mirror is wrong, take it out of `mirrors` in the settings"
 
@@ -76,7 +76,7 @@ def _warn(shown: Shown, logs: Mapping[str, Published]) -> None:
             "%s shows a checkpoint of the log %s with another key: not compared", shown.place, origin
         )
     if shown.failure is not None:
-        logger.warning("%s was asked for checkpoints in vain: %s", shown.place, shown.failure.message)
+        logger.warning("%s cannot be asked for checkpoints: %s", shown.place, shown.failure.message)
     elif not shown.single or shown.is_empty:
         names = {name for name, _ in shown.notes}
         for name, (log, _) in logs.items():

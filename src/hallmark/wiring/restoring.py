@@ -30,7 +30,13 @@ from hallmark.wiring.log_sides import find_read_sides
 from hallmark.wiring.logs import OpenLog, open_ctlog
 from hallmark.wiring.mirror_places import Known, LostLog, ask_places
 from hallmark.wiring.mirroring import copies_of_referred
-from hallmark.wiring.outside import check_newest_entries, check_published_within, check_sighting, look
+from hallmark.wiring.outside import (
+    FORK_HINT,
+    check_newest_entries,
+    check_published_within,
+    check_sighting,
+    look,
+)
 from hallmark.wiring.place import note_place, restoring
 from hallmark.wiring.replacing import begin_restoring, decide, finish_replacing
 from hallmark.wiring.rotation import trust_locked
@@ -88,19 +94,29 @@ class _NotNow:
 
 
 def restore_instance(layout: Layout, plan: Plan, now: datetime, progress: ProgressOf) -> tuple[Restored, ...]:
-    """Restore every log; the caller holds the directory. From here on it starts only once this has succeeded.
+    """Restore every log; the caller holds the directory. Once begun it must succeed before a start.
+
+    Where nothing was changed because of what a place shows, the directory is as it was before.
 
     Raises `TrustError`: `newer_entries_not_ruled_out`, `log_behind_its_checkpoint`, `log_inconsistent` or
     `published_part_missing`; and what `Mirror` raises.
     """
+    unfinished = restoring(layout).exists()
     begun = begin_restoring(layout)
     finish_replacing(layout, begun, now)
-    # after a replacement a mirror may be of a log that has ended since
-    lost = () if begun.names else _check_places(layout, plan.places)
-    done = tuple(
-        _Restoring(layout, name, now, fresh=begun.is_fresh(layout, name)).run(plan.places, progress(name))
-        for name in log_names(layout)
-    )
+    try:
+        logs = [
+            _Restoring(layout, name, now, fresh=begun.is_fresh(layout, name)) for name in log_names(layout)
+        ]
+        # after a replacement a mirror may be of a log that has ended since
+        lost = () if begun.names else _check_places(layout, plan.places)
+        for log in logs:
+            log.check_history(plan.places)
+    except HallmarkError:
+        if not unfinished:  # nothing was changed: the directory is what it was before
+            restoring(layout).unlink()
+        raise
+    done = tuple(log.run(plan.places, progress(log.name)) for log in logs)
     done = _doubt_before(lost, done, ShardTable(layout).read()[-1].folder)
     doubtful = [item for item in done if item.doubt]
     if not plan.replace:
@@ -142,7 +158,7 @@ class _Restoring:
 
     def __init__(self, layout: Layout, name: str, now: datetime, *, fresh: bool) -> None:
         self._layout = layout
-        self._name = name
+        self.name = name
         self._now = now
         self._fresh = fresh
         self._log = open_log(layout, name)
@@ -163,7 +179,7 @@ class _Restoring:
                 publisher.check_signed(source.note, f"stands at {source.place}")
             doubt, known = self._doubt(publisher)
             return Restored(
-                name=self._name,
+                name=self.name,
                 origin=self._log.signer.origin,
                 old_size=old.size,
                 size=store.head().size,
@@ -172,10 +188,24 @@ class _Restoring:
                 known=known,
             )
 
+    def check_history(self, places: Sequence[str]) -> None:
+        """Check that no place has another history of this log; raises `TrustError` (`log_inconsistent`).
+
+        Nothing is written. Damage is not looked at: another source may mend it.
+        """
+        for source in self._sources(places):
+            try:
+                self._check_source(source, self._mirror(source))
+            except HallmarkError as error:
+                if error.code == "log_inconsistent":
+                    raise TrustError(
+                        f"{source.place}: {error.message}", code=error.code, hint=FORK_HINT
+                    ) from error
+
     def _sources(self, places: Sequence[str]) -> Iterator[_Source]:
         """The read sides of this log at those places."""
         for place in places:
-            for objects in find_read_sides(place, self._name):
+            for objects in find_read_sides(place, self.name):
                 try:
                     note = objects.get(CHECKPOINT)
                     yield _Source(place, objects, note, self._log.signer.verify(note))
@@ -200,34 +230,44 @@ class _Restoring:
             raise failures[0]
         with closing(self._log.store()) as store:
             size = store.head().size
-        own = self._sources([str(self._layout.public(self._name))])
+        own = self._sources([str(self._layout.public(self.name))])
         counts += [self._bring_in(source, progress) for source in own if source.stated.size > size]
         return sum(counts)
 
     def _bring_in(self, source: _Source, progress: Progress) -> int:
         """Make the published part whole as far as the source goes, then the database; counts the objects."""
         records, stated = self._log.records, source.stated
-        mirror = Mirror(
-            source.objects,
-            self._objects,
-            records,
-            self._log.signer.verify,
-            on_records=copies_of_referred(source.objects, self._objects, records),
-        )
+        mirror = self._mirror(source)
+        self._check_source(source, mirror)
         with closing(self._log.store()) as store:
             head = store.head()
-            if stated.size < head.applied:
-                # what it lacks must be here, and be its continuation: nothing true is ever overwritten
-                check_presence_of_edge(self._log)
-                _publisher(self._log).check_signed(source.note, f"stands at {source.place}")
-            elif head.size <= stated.size:
-                mirror.check_extends(Checkpoint(stated.origin, head.size, head.root), source.note)
             fetched = mirror.repair(source.note, progress).fetched
             if stated.size > head.size:
                 replay = Replay(store, self._objects, self._log.signer, records)
                 milliseconds = int(self._now.timestamp() * 1000)
                 replay.run(stated, rules_of(records, self._objects), now=milliseconds, progress=progress)
         return fetched
+
+    def _mirror(self, source: _Source) -> Mirror:
+        records = self._log.records
+        return Mirror(
+            source.objects,
+            self._objects,
+            records,
+            self._log.signer.verify,
+            on_records=copies_of_referred(source.objects, self._objects, records),
+        )
+
+    def _check_source(self, source: _Source, mirror: Mirror) -> None:
+        stated = source.stated
+        with closing(self._log.store()) as store:
+            head = store.head()
+        if stated.size < head.applied:
+            # what it lacks must be here, and be its continuation: nothing true is ever overwritten
+            check_presence_of_edge(self._log)
+            _publisher(self._log).check_signed(source.note, f"stands at {source.place}")
+        elif head.size <= stated.size:
+            mirror.check_extends(Checkpoint(stated.origin, head.size, head.root), source.note)
 
     def _doubt(self, publisher: Publisher) -> tuple[str, bool]:
         """Say why entries may be missing, and whether something shows that they are."""
@@ -245,7 +285,7 @@ class _Restoring:
             except TrustError as error:
                 return error.message, True
         setting = read_setting(self._layout)
-        if self._name == CT_LOG or setting is None or setting.mode is not WitnessMode.STRICT:
+        if self.name == CT_LOG or setting is None or setting.mode is not WitnessMode.STRICT:
             return "nothing outside shows that this is all it has signed", False
         if silent := setting.parse().holds_without(seen.keys()):
             return f"its witnesses {', '.join(silent)} do not say what they have seen", False
@@ -262,7 +302,7 @@ class _Restoring:
 
     def _is_unknown(self) -> bool:
         """Say whether this is a shard that no client was told of, left by a rotation that did not finish."""
-        shard = next((item for item in ShardTable(self._layout).read() if item.folder == self._name), None)
+        shard = next((item for item in ShardTable(self._layout).read() if item.folder == self.name), None)
         if shard is None:
             return False
         root = parse_trusted_root((self._layout.client / "trusted_root.json").read_bytes())
@@ -270,7 +310,7 @@ class _Restoring:
         return url not in {log.base_url for log in root.tlogs}
 
     def _witnesses(self) -> Witnesses | None:
-        if self._name != CT_LOG:
+        if self.name != CT_LOG:
             return open_witnesses(self._layout)
         log, key = open_ctlog(self._layout, self._layout.read_instance())
         return open_ctlog_witnesses(self._layout, log, parse_public_key(key.spki))
