@@ -138,3 +138,34 @@ def test_a_setting_of_the_log_may_be_its_least_and_its_most_and_nothing_beyond(n
     for value in (least - step, most + step):
         with pytest.raises(msgspec.ValidationError, match=name):
             msgspec.convert({name: value}, TlogConfig)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "",
+        " ",
+        "nowhere",
+        "a-file",
+        "ftp://host/log",
+        "file:///tmp",
+        "file:m",
+        "HTTP://host",
+        "http://",
+        "https://[",
+        "http://me@h",
+    ],
+)
+def test_a_mirror_that_could_never_be_asked_is_refused(tmp_path, place):
+    (tmp_path / "a-file").write_text("")
+    (tmp_path / "m").mkdir()
+    with pytest.raises(ConfigurationError, match="mirrors: ") as refused:
+        parse_settings(f'mirrors = ["m", "{place}"]'.encode(), tmp_path / "hallmark.toml")
+    assert refused.value.code == "wrong_setting"
+    assert repr(place) in refused.value.message
+
+
+def test_mirrors_are_urls_and_folders_beside_the_file(tmp_path):
+    (tmp_path / "m").mkdir()
+    found = parse_settings(b"mirrors = ['m', 'http://h', 'https://h:1/p']", tmp_path / "hallmark.toml")
+    assert found.mirrors == (str(tmp_path / "m"), "http://h", "https://h:1/p")

@@ -1,8 +1,10 @@
 """What an operator may set in a file: `hallmark up --config FILE` (docs/operate/settings.md)."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from cryptography import x509
@@ -11,8 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hallmark.adapters.keys.file import read_key
 from hallmark.errors import ConfigurationError
 from hallmark.tlog.config import TlogConfig
+from hallmark.wiring.log_sides import is_url
 
 MAX_SETTINGS_BYTES: Final = 64 * 1024
+_SCHEME: Final = re.compile("[A-Za-z][A-Za-z0-9+.-]*://|file:")  # RFC 3986 section 3.1
 _HINT: Final = "docs/operate/settings.md lists every setting with its default"
 
 
@@ -72,8 +76,32 @@ def parse_settings(data: bytes, path: Path) -> Settings:
 
 
 def _placed(place: str, path: Path) -> str:
-    """Give the place of a mirror, a URL or a folder, so that it holds in any working directory."""
-    return place if place.startswith(("http://", "https://")) else str(path.parent.absolute() / place)
+    """Give the place of a mirror, a URL or a folder, so that it holds in any working directory.
+
+    Raises `ConfigurationError` (`wrong_setting`) for one that could never be asked.
+    """
+    if is_url(place):
+        if not _has_host(place):
+            raise _wrong_mirror(path, place, "is a URL without a host, or with a user name")
+        return place
+    if _SCHEME.match(place):
+        raise _wrong_mirror(path, place, "is neither an http or https URL nor a folder")
+    folder = path.parent.absolute() / place
+    if not place.strip() or not folder.is_dir():
+        raise _wrong_mirror(path, place, "is not a folder")
+    return str(folder)
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that do not close
+        return False
+    return bool(parts.hostname) and parts.username is None
+
+
+def _wrong_mirror(path: Path, place: str, what: str) -> ConfigurationError:
+    return ConfigurationError(f"{path}: mirrors: {place!r} {what}", code="wrong_setting", hint=_HINT)
 
 
 def _check_tls(certificate: Path, key: Path) -> None:
