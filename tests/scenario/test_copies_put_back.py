@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from tests.support.site import Site, fill
+from tests.support.site import Site, fill, mirror_all
 
 from hallmark.wiring.layout import Layout
 from hallmark.wiring.place import note_place
@@ -152,13 +152,27 @@ def test_a_shard_that_has_published_more_than_it_has_is_not_frozen(site):
     assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (5, "log_behind_its_checkpoint")
 
 
-def test_a_frozen_log_may_lack_entries_as_any_other(site):
+def test_a_frozen_log_is_beyond_doubt_because_it_signs_nothing_more(site):
     site.tool.run("log", "rotate", "--data", str(site.data))
     site.stop()
     site.tool.run("log", "freeze", "--shard", "1", "--data", str(site.data))
     message = site.restore()["error"]["message"]
-    assert message.startswith("tlog (1 entries)")
-    assert "shards/2 (1 entries)" in message
+    assert message.startswith("shards/2 (1 entries)")
+    told = site.tool.run("log", "restore", "--data", str(site.data), "--replace-logs").stdout
+    ended = {line.partition(":")[0] for line in told.splitlines() if line.endswith("ended here")}
+    assert ended == {"shards/2", "ctlog"}
+
+
+def test_a_frozen_log_that_a_mirror_has_more_of_gets_what_it_lacks(site):
+    """The copy was frozen where it was; what the mirror has of it is older than the freezing."""
+    fill(site, 2)
+    site.tool.run("log", "rotate", "--data", str(site.data))
+    mirror_all(site)
+    site.stop()
+    site.tool.run("log", "freeze", "--shard", "1", "--data", str(site.data))
+    shutil.rmtree(Layout(site.data).public("tlog") / "tile")
+    assert site.restore("--from", str(site.mirror), "--nothing-newer-exists")["ok"]
+    assert site.sizes() == {"tlog": 3, "shards/2": 1, "ctlog": 0}
 
 
 def test_a_log_that_a_restore_has_ended_is_beyond_doubt(site):

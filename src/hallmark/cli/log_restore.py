@@ -59,7 +59,7 @@ def command(
     for item in shown:
         item.finish()
     for log in done:
-        ended = ", ended here" if log.doubt and replace else ""
+        ended = ", ended here" if log.doubt and replace and not log.frozen else ""
         output.line(
             f"{log.name}: {log.size} entries, {log.size - log.old_size} of them brought back, "
             f"{log.fetched} files fetched{ended}"

@@ -6,7 +6,7 @@ be ruled out, or the log that may lack it ends here and another takes its place:
 older copy has two histories.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Final
@@ -42,6 +42,7 @@ from hallmark.wiring.replacing import begin_restoring, decide, finish_replacing
 from hallmark.wiring.rotation import trust_locked
 from hallmark.wiring.shards import ShardTable
 from hallmark.wiring.witnessing import open_ctlog_witnesses, open_witnesses, read_setting
+from hallmark.witness.client import Sighting
 from hallmark.witness.config import WitnessMode
 from hallmark.witness.gathering import Witnesses
 
@@ -64,7 +65,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one log. `doubt` says why it may lack entries; nothing where that is ruled out."""
+    """What became of one log. `doubt` says why it may lack entries; nothing where that is ruled out.
+
+    `frozen` says that it took no more entries before this restore: nothing is left to end.
+    """
 
     name: str
     origin: str
@@ -72,6 +76,7 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     fetched: int
     doubt: str
+    frozen: bool
     known: bool
     """Something outside shows that entries are missing: no statement can rule them out."""
 
@@ -185,6 +190,7 @@ class _Restoring:
                 size=store.head().size,
                 fetched=fetched,
                 doubt=doubt,
+                frozen=old.frozen,
                 known=known,
             )
 
@@ -273,29 +279,28 @@ class _Restoring:
         """Say why entries may be missing, and whether something shows that they are."""
         if self._fresh or self._is_ended() or self._is_unknown():
             return "", False
+        seen = look(self._witnesses(), self._log)
         try:
             check_published_within(self._log)
+            for sighting in seen.values():
+                check_sighting(sighting, self._log, publisher)
         except TrustError as error:
             return error.message, True
-        witnesses = self._witnesses()
-        seen = look(witnesses, self._log)
-        for sighting in seen.values():
-            try:
-                check_sighting(sighting, self._log, publisher)
-            except TrustError as error:
-                return error.message, True
+        return self._not_ruled_out(seen), False
+
+    def _not_ruled_out(self, seen: Mapping[str, Sighting]) -> str:
+        with closing(self._log.store()) as store:
+            if store.head().frozen:  # it signs nothing more, so it cannot fork
+                return ""
         setting = read_setting(self._layout)
         if self.name == CT_LOG or setting is None or setting.mode is not WitnessMode.STRICT:
-            return "nothing outside shows that this is all it has signed", False
+            return "nothing outside shows that this is all it has signed"
         if silent := setting.parse().holds_without(seen.keys()):
-            return f"its witnesses {', '.join(silent)} do not say what they have seen", False
-        return "", False
+            return f"its witnesses {', '.join(silent)} do not say what they have seen"
+        return ""
 
     def _is_ended(self) -> bool:
-        """Say whether a restore has ended this log before: frozen without a last checkpoint that says so.
-
-        One that says so is in doubt as any other: the copy may have been frozen before what it lacks.
-        """
+        """Say whether a restore has ended this log before: frozen without a last checkpoint that says so."""
         with closing(self._log.store()) as store:
             head = store.head()
         return head.frozen and not self._log.signer.verify(head.checkpoint).extensions
