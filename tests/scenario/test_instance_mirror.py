@@ -96,7 +96,11 @@ def test_a_replaced_ct_log_is_mirrored_beside_the_one_before(instance, tmp_path)
     instance.run("log", "restore", "--data", str(tmp_path / "copy"), "--replace-logs")
     copy = RunningInstance(tmp_path / "copy", tmp_path, listen=None)
     found = mirror(instance, "mine", tmp_path / "m")
+    told = {name: instance.run("log", "mirror", "mine", str(tmp_path / name)).stderr for name in ("m", "new")}
     assert copy.stop() == 0
+    assert "what is there stays" in told["m"]
+    assert "what is there stays" not in told["new"]
+    assert "ctlog has ended and is not served any more; nothing of it was mirrored before" in told["new"]
     assert sizes(found) == {"tlog": 2, "shards/2": 1, "ctlog-2": 0}
     assert found["ended"] == ["ctlog"]
 

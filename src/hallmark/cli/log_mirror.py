@@ -14,7 +14,7 @@ from hallmark.cli.progress import Progress
 from hallmark.client.contexts import load_contexts
 from hallmark.errors import ConfigurationError, HallmarkError, RemoteError, TrustError
 from hallmark.wiring.instance_mirror import InstanceSource, find_instance_source, mirror_instance
-from hallmark.wiring.log_sides import read_keys
+from hallmark.wiring.log_sides import MIRROR_FILE, read_keys
 from hallmark.wiring.mirroring import Mirrored, mirror_log
 
 _WEB: Final = ("http://", "https://")
@@ -93,7 +93,9 @@ def _mirror_all(instance: InstanceSource, destination: Path, output: Output) -> 
     for name, mirrored in done.logs.items():
         _tell(output, f"{name}: ", mirrored)
     for name in done.ended:
-        output.note(f"{name} has ended and is not served any more; what is there stays")
+        kept = (destination / name / MIRROR_FILE).is_file()
+        what = "what is there stays" if kept else "nothing of it was mirrored before, and now nothing can be"
+        output.note(f"{name} has ended and is not served any more; {what}")
     for name, error in done.failed.items():
         output.note(f"{name}: {error.message}")
     if done.failed:

@@ -1,7 +1,7 @@
 """Mirrors all logs of an instance: those that its trusted root names, whatever rotations made of them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ from hallmark.wiring.log_sides import MIRROR_FILE, identify_log, open_read_side,
 from hallmark.wiring.mirroring import Mirrored, mirror_log
 
 CT_FOLDER: Final = "ctlog"
+_LAST_SECOND: Final = timedelta(seconds=1)  # a log that was replaced is valid to the end of this one
 
 
 class MirroredInstance(msgspec.Struct, frozen=True):
@@ -73,7 +74,7 @@ def mirror_instance(
     served = dict(_served(source, failed))
     for name, log in _named(source):
         place = served.get(log.key.spki)
-        if place is None and log.valid_for.end is not None and log.valid_for.end <= now:
+        if place is None and log.valid_for.end is not None and log.valid_for.end <= now + _LAST_SECOND:
             ended.append(name)
         elif place is None:
             failed[name] = RemoteError(f"nobody serves the log {name} of {log.base_url}", code="not_a_log")
