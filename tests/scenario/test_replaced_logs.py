@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 from tests.support.killed import run_killed
-from tests.support.site import Site
+from tests.support.site import Site, mirror_all
 
+from hallmark.core.keys import PublicKey
+from hallmark.core.trusted_root import parse_trusted_root
+from hallmark.errors import TrustError
 from hallmark.instance.directory import locked_directory
 from hallmark.wiring.checking import log_names, open_log
 from hallmark.wiring.health import examine_instance
 from hallmark.wiring.layout import Layout
+from hallmark.wiring.place import note_place
 from hallmark.wiring.publishing import Publishing
 from hallmark.wiring.restoring import Plan, restore_instance
+from hallmark.wiring.rotation import rotate_tlog
 
 REPLACE = Plan(places=(), replace=True)
 CERTAIN = Plan(places=(), nothing_newer=True)
@@ -103,3 +108,66 @@ def test_a_log_that_was_ended_takes_no_more_entries(lost):
             heads[name] = store.head()
     assert {name: head.frozen for name, head in heads.items()} == {"tlog": True, "shards/2": False}
     assert b"frozen" not in heads["tlog"].checkpoint  # that it may have had more is not signed away
+
+
+@pytest.mark.parametrize("second", [None, CERTAIN], ids=["the same", "certain"])
+def test_a_replacement_after_a_lost_shard_may_be_killed_anywhere_too(lost, second):
+    """Every third change: the others are between two that are tried."""
+    shutil.rmtree(lost.data, ignore_errors=True)
+    shutil.copytree(lost.folder / "backup", lost.data)
+    note_place(Layout(lost.data))
+    rotate_tlog(Layout(lost.data), datetime.now(UTC))
+    check_well(lost.data)
+    shutil.rmtree(lost.mirror, ignore_errors=True)
+    mirror_all(lost)
+    key = trusted(lost.data)["http://2.127.0.0.1"]
+    plan = Plan(places=(str(lost.mirror),), replace=True)
+    number, killed = 0, True
+    while killed:
+        shutil.rmtree(lost.data)
+        shutil.copytree(lost.folder / "backup", lost.data)
+        killed = run_killed(lambda: restore(lost.data, plan), lost.data, number)
+        decided = b'"lost":[{' in read(lost.data / "restoring")
+        if killed:
+            restore(lost.data, second if second and decided else plan)
+        check_well(lost.data)
+        assert log_names(Layout(lost.data)) == ("tlog", "shards/3", "ctlog")
+        assert trusted(lost.data)["http://2.127.0.0.1"] == key
+        number += 3
+    assert number > 40
+
+
+def read(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def trusted(root: Path) -> dict[str, PublicKey]:
+    found = parse_trusted_root((root / "client" / "trusted_root.json").read_bytes())
+    return {log.base_url: log.key for log in found.tlogs}
+
+
+def test_a_copy_from_before_the_ct_log_was_replaced_does_not_go_on(lost):
+    shutil.rmtree(lost.data, ignore_errors=True)
+    shutil.copytree(lost.folder / "backup", lost.data)
+    shutil.rmtree(lost.mirror, ignore_errors=True)
+    mirror_all(lost)
+    restore(lost.data, REPLACE)
+    check_well(lost.data)
+    key = ct_keys(lost.data)[1]
+    shutil.rmtree(lost.mirror / "ctlog")
+    ctlog = str(Layout(lost.data).public("ctlog"))
+    trust = ("--trusted-root", str(lost.data / "client" / "trusted_root.json"))
+    lost.tool.run("log", "mirror", ctlog, str(lost.mirror / "ctlog-2"), *trust)
+    lost.put_back(lost.folder / "backup")
+    with pytest.raises(TrustError, match=r"shows ctlog of this instance, .*/ctlog with 0 entries"):
+        restore(lost.data, Plan(places=(str(lost.mirror),), nothing_newer=True))
+    restore(lost.data, Plan(places=(str(lost.mirror),), replace=True))
+    check_well(lost.data)
+    assert ct_keys(lost.data)[1] == key
+    assert len(ct_keys(lost.data)) == 3
+
+
+def ct_keys(root: Path) -> list[PublicKey]:
+    return [
+        log.key for log in parse_trusted_root((root / "client" / "trusted_root.json").read_bytes()).ctlogs
+    ]

@@ -43,9 +43,13 @@ _CT_FOLDER: Final = "ctlog"
 
 
 class LostLog(msgspec.Struct, frozen=True, kw_only=True):
-    """A log of this instance that a place shows and the directory does not know; the CT log has no number."""
+    """A log of this instance that a place shows and the directory does not know.
+
+    `url` names a shard in the trusted root; the CT log has neither number nor URL of its own.
+    """
 
     number: int
+    url: str
     origin: str
     key: str
     size: int
@@ -227,8 +231,10 @@ class _Look:
         is_ct = origin == self._known.instance.ctlog_origin
         if identity is not None and (is_ct if identity.records is STATIC_CT else number > 0):
             key, size = identity.key.to_pem(), identity.verify(note).size
-            lost = LostLog(number=number, origin=origin, key=key, size=size, place=self._place)
-            self._lost.append(lost)
+            url = Shard(number).trusted_url(self._known.instance) if number else ""
+            self._lost.append(
+                LostLog(number=number, url=url, origin=origin, key=key, size=size, place=self._place)
+            )
         elif origin in self._known.origins:
             self._foreign.append(origin)
 

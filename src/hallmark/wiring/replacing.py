@@ -27,7 +27,7 @@ from hallmark.durable_files import sync_path, write_durably
 from hallmark.tiledlog.log import create_log, end_log
 from hallmark.trustroot.client_files import SIGNING_CONFIG_TARGET, TRUSTED_ROOT_TARGET, tuf_targets
 from hallmark.wiring.checking import CT_LOG
-from hallmark.wiring.layout import InstanceFile, Layout
+from hallmark.wiring.layout import Layout
 from hallmark.wiring.logs import STATIC_CT, OpenLog
 from hallmark.wiring.mirror_places import LostLog
 from hallmark.wiring.place import restoring, written_at
@@ -133,14 +133,13 @@ def _keep_keys(layout: Layout, lost: Sequence[LostLog], now: datetime) -> None:
         targets = repository.targets()
         root, config = _trusted(targets), parse_signing_config(targets[SIGNING_CONFIG_TARGET])
         end = now.replace(microsecond=0) + timedelta(seconds=1)
-        instance = layout.read_instance()
         for item in sorted(lost, key=lambda item: item.number):
-            root = _with_lost(root, item, instance, end)
+            root = _with_lost(root, item, end)
         repository.publish(tuf_targets(root, config), now)
         write_client_files(layout, repository)
 
 
-def _with_lost(root: TrustedRoot, lost: LostLog, instance: InstanceFile, end: datetime) -> TrustedRoot:
+def _with_lost(root: TrustedRoot, lost: LostLog, end: datetime) -> TrustedRoot:
     """Add the key of a lost log after those before it; it began after the newest that is here."""
     key = lost.public_key
     logs = root.tlogs if lost.number else root.ctlogs
@@ -154,7 +153,7 @@ def _with_lost(root: TrustedRoot, lost: LostLog, instance: InstanceFile, end: da
         valid_for=Validity(logs[-1].valid_for.start, end),
     )
     if lost.number:
-        added = msgspec.structs.replace(added, base_url=Shard(lost.number).trusted_url(instance))
+        added = msgspec.structs.replace(added, base_url=lost.url)
         return msgspec.structs.replace(root, tlogs=(*logs, added))
     return msgspec.structs.replace(root, ctlogs=(*logs, added))
 
