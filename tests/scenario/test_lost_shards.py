@@ -114,8 +114,27 @@ def test_restoring_names_the_unknown_shard_whatever_is_said_of_newer_entries(rot
     error = rotated.restore("--from", str(rotated.mirror), "--nothing-newer-exists")["error"]
     assert error["code"] == "log_behind_its_checkpoint"
     assert f"{rotated.mirror} shows shards/2 of this instance, 2.127.0.0.1 with 2 entries" in error["message"]
+    root = parse_trusted_root((rotated.folder / "lost" / "client" / "trusted_root.json").read_bytes())
+    assert f"log id {root.tlogs[1].log_id.hex()}" in error["message"]
     assert "--replace-logs" in error["hint"]
     assert rotated.refused() == "restore_unfinished"
+
+
+def test_an_instance_that_serves_is_asked_as_a_mirror_is(rotated):
+    rotated.put_back(rotated.folder / "lost")
+    (rotated.data / "place.json").unlink()
+    rotated.start()
+    command = (
+        "log",
+        "restore",
+        "--data",
+        str(rotated.folder / "backup"),
+        "--from",
+        rotated.base_url,
+        "--json",
+    )
+    error = json.loads(rotated.tool.run(*command, check=False).stdout)["error"]
+    assert f"{rotated.base_url} shows shards/2 of this instance" in error["message"]
 
 
 def test_the_shard_after_a_lost_one_has_a_number_of_its_own_and_the_lost_key_stays(rotated):

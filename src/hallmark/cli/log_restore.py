@@ -64,5 +64,7 @@ def command(
             f"{log.name}: {log.size} entries, {log.size - log.old_size} of them brought back, "
             f"{log.fetched} files fetched{ended}"
         )
+        if log.known:
+            output.note(f"{log.name}: {log.doubt}")
     output.note("`hallmark log fsck` examines the whole of it; then start it with `hallmark up`")
     output.finish(logs={log.name: msgspec.to_builtins(log) for log in done})

@@ -19,7 +19,7 @@ import msgspec
 from hallmark.client.http import HttpClient
 from hallmark.core.checkpoint import parse_checkpoint
 from hallmark.core.keys import PublicKey, parse_public_key_pem
-from hallmark.core.note import parse_note
+from hallmark.core.note import note_key_hash, parse_note
 from hallmark.core.trusted_root import TrustedRoot, parse_trusted_root
 from hallmark.errors import HallmarkError, NotFound, RemoteError
 from hallmark.tiledlog.mirror import ReadObjects
@@ -65,12 +65,17 @@ class LostLog(msgspec.Struct, frozen=True, kw_only=True):
         """The key that its checkpoints are signed with."""
         return parse_public_key_pem(self.key.encode())
 
+    @property
+    def log_id(self) -> bytes:
+        """What the trusted root calls it by; `hallmark inspect` shows it too."""
+        key = self.public_key
+        return note_key_hash(self.origin, key) if self.number else key.key_id
+
     def describe(self) -> str:
         """Say what was found where, and what that means."""
-        key_id = self.public_key.key_id.hex()[:16]
         return (
             f"{self.place} shows {self.folder} of this instance, {self.origin} with {self.size} entries and "
-            f"the key {key_id}, which was begun after this copy was made"
+            f"the log id {self.log_id.hex()}, which was begun after this copy was made"
         )
 
 

@@ -56,7 +56,8 @@ def _check_none_lost(shown: Shown) -> None:
         raise TrustError(
             lost.describe(),
             code="log_behind_its_checkpoint",
-            hint=f"{COPY_HINT} (here {shown.place}), then with --replace-logs too; {_WRONG_HINT}",
+            hint="put a copy in place that was made later, or begin others after it: hallmark log restore "
+            f"--data DIR --from {shown.place} --replace-logs (docs/operate/restore.md); {_WRONG_HINT}",
         )
 
 

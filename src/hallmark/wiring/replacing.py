@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from hallmark.adapters.keys.file import read_key, write_key
 from hallmark.core.keys import PublicKey, parse_public_key
-from hallmark.core.note import note_key_hash
 from hallmark.core.signing_config import parse_signing_config
 from hallmark.core.trusted_root import TransparencyLog, TrustedRoot, Validity, parse_trusted_root
 from hallmark.core.x509.authority import BACKDATING
@@ -149,7 +148,7 @@ def _with_lost(root: TrustedRoot, lost: LostLog, end: datetime) -> TrustedRoot:
         logs[-1],
         key=key,
         key_details=key.algorithm.key_details,
-        log_id=note_key_hash(lost.origin, key) if lost.number else key.key_id,
+        log_id=lost.log_id,
         valid_for=Validity(logs[-1].valid_for.start, end),
     )
     if lost.number:

@@ -125,7 +125,7 @@ def restore_instance(layout: Layout, plan: Plan, now: datetime, progress: Progre
     done = _doubt_before(lost, done, ShardTable(layout).read()[-1].folder)
     doubtful = [item for item in done if item.doubt]
     if not plan.replace:
-        _refuse_doubt([item for item in doubtful if item.known or not plan.nothing_newer])
+        _refuse_doubt([item for item in doubtful if item.known or not plan.nothing_newer], bool(lost))
     elif doubtful:
         finish_replacing(layout, decide(layout, [item.name for item in doubtful], lost), now)
     with trust_locked(layout) as repository:
@@ -144,11 +144,12 @@ def _doubt_before(lost: Sequence[LostLog], done: Sequence[Restored], newest: str
     )
 
 
-def _refuse_doubt(doubtful: Sequence[Restored]) -> None:
+def _refuse_doubt(doubtful: Sequence[Restored], lost: bool) -> None:
     if not doubtful:
         return
     known = any(item.known for item in doubtful)
-    hint = "bring it with --from, or end such logs and begin others in their place with --replace-logs"
+    way = "put a copy in place that was made later" if lost else "bring it with --from"
+    hint = f"{way}, or end such logs and begin others in their place with --replace-logs"
     if not known:
         hint = f"if you know that nothing newer exists, say --nothing-newer-exists; else {hint}"
     raise TrustError(
