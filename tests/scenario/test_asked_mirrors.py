@@ -1,5 +1,6 @@
 """Mirrors that the settings name are asked at every start whether they have more of a log than there is."""
 
+import os
 import shutil
 import threading
 from functools import partial
@@ -148,3 +149,17 @@ def test_a_mirror_of_another_history_stops_the_start(snapshot):
     assert "take it out of `mirrors`" in error["hint"]
     assert snapshot.restore("--replace-logs")["ok"]
     snapshot.start()
+
+
+@pytest.mark.parametrize("kind", ["huge", "pipe", "folder"])
+def test_what_stands_in_the_place_of_a_checkpoint_is_not_read_and_stops_nothing(snapshot, kind):
+    checkpoint = snapshot.folder / "odd" / "checkpoint"
+    checkpoint.parent.mkdir()
+    if kind == "huge":
+        with checkpoint.open("wb") as file:
+            file.truncate(3 << 30)
+    elif kind == "pipe":
+        os.mkfifo(checkpoint)
+    else:
+        checkpoint.mkdir()
+    snapshot.start(*settings(snapshot, "odd"))

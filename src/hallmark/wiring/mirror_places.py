@@ -16,16 +16,18 @@ from typing import Final
 
 import msgspec
 
+from hallmark.adapters.storage.filesystem import FileObjectStore
 from hallmark.client.http import HttpClient
 from hallmark.core.checkpoint import parse_checkpoint
 from hallmark.core.keys import PublicKey, parse_public_key_pem
-from hallmark.core.note import note_key_hash, parse_note
+from hallmark.core.note import MAX_NOTE_BYTES, note_key_hash, parse_note
 from hallmark.core.trusted_root import TrustedRoot, parse_trusted_root
 from hallmark.errors import HallmarkError, NotFound, RemoteError
 from hallmark.tiledlog.mirror import ReadObjects
 from hallmark.tiledlog.objects import CHECKPOINT
 from hallmark.wiring.layout import Layout
 from hallmark.wiring.log_sides import (
+    MIRROR_FILE,
     HttpObjects,
     LogIdentity,
     find_folders,
@@ -39,6 +41,7 @@ from hallmark.wiring.shards import MAX_SHARDS, Shard, ShardTable
 
 ASK_SECONDS: Final = 5.0  # for all places together, at a start: as long as a witness has
 MAX_MISSING_SHARDS: Final = 4  # in a row, below a URL: a mirror lacks those that were lost before it was made
+_MAX_PINNED_BYTES: Final = 64 << 10
 _CT_FOLDER: Final = "ctlog"
 
 
@@ -178,8 +181,11 @@ class _Look:
 
     def _look_in_folders(self) -> HallmarkError | None:
         for folder in find_folders(self._place):
+            objects = open_folder(folder)
+            if _size(objects, CHECKPOINT) > MAX_NOTE_BYTES or _size(objects, MIRROR_FILE) > _MAX_PINNED_BYTES:
+                continue  # whatever it is, it would be read whole
             self._single |= folder == Path(self._place)
-            self._examine(open_folder(folder))
+            self._examine(objects)
         return None
 
     def _look_at_url(self) -> HallmarkError | None:
@@ -257,6 +263,13 @@ class _Look:
             return _keys(parse_trusted_root(data))
         except (HallmarkError, OSError):
             return []
+
+
+def _size(objects: FileObjectStore, path: str) -> int:
+    try:
+        return objects.size(path)
+    except NotFound:
+        return 0
 
 
 def _keys(root: TrustedRoot) -> list[PublicKey]:
