@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from hallmark.adapters.storage.sqlite_audit import SqliteAudit
 from hallmark.core.keys import PublicKey
@@ -10,12 +9,10 @@ from hallmark.errors import ConfigurationError, NotFound
 from hallmark.tiledlog.findings import Finding
 from hallmark.tiledlog.fsck import LogCheck, Progress, Report, check_mirror
 from hallmark.wiring.entry_rules import rules_of
-from hallmark.wiring.layout import Layout
+from hallmark.wiring.layout import CT_LOG, Layout
 from hallmark.wiring.log_sides import identify_folder, open_folder
 from hallmark.wiring.logs import OpenLog, open_ctlog
 from hallmark.wiring.shards import ShardTable, open_shard
-
-CT_LOG: Final = "ctlog"
 
 
 def log_names(layout: Layout) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ import msgspec
 from hallmark.errors import ConfigurationError
 
 VERSION: Final = 2
+CT_LOG: Final = "ctlog"
 DIRECTORIES: Final = ("keys", "ca", "tsa", "tlog", "ctlog", "idp", "tuf", "client")
 _RESTORE: Final = "restore the directory from a copy; an instance cannot go on with a part of its state"
 
@@ -116,3 +117,8 @@ class Layout:
                 f"{self.root} lacks {', '.join(missing)}", code="damaged_state", hint=_RESTORE
             )
         return found
+
+
+def is_url(place: str) -> bool:
+    """Say whether a place is a URL; everything else is a folder."""
+    return place.startswith(("http://", "https://"))

@@ -18,6 +18,7 @@ from hallmark.errors import ConfigurationError, HallmarkError, NotFound, TrustEr
 from hallmark.tiledlog.mirror import ReadObjects
 from hallmark.tiledlog.objects import CHECKPOINT
 from hallmark.tiledlog.records import TLOG_TILES, RecordFormat
+from hallmark.wiring.layout import is_url
 from hallmark.wiring.logs import STATIC_CT
 
 MIRROR_FILE: Final = "mirror.json"
@@ -87,11 +88,6 @@ class HttpObjects:
         if answer.status != 200:
             raise refused(answer, service=_SERVICE, url=url)
         return answer.body
-
-
-def is_url(place: str) -> bool:
-    """Say whether a place is a URL; everything else is a folder."""
-    return place.startswith(("http://", "https://"))
 
 
 def open_read_side(place: str) -> ReadObjects:

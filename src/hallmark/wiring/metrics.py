@@ -12,7 +12,6 @@ from hallmark.ports import Clock, HeadStore
 from hallmark.tlog.metrics import FAMILIES as TLOG_FAMILIES
 from hallmark.tlog.metrics import TlogMetrics
 from hallmark.web.metrics import SECONDS, Family, Meter, Sample
-from hallmark.wiring.health import expiries
 from hallmark.wiring.layout import Layout
 from hallmark.wiring.processes import process_samples
 from hallmark.wiring.shards import ShardTable
@@ -126,6 +125,8 @@ class InstanceStates:
 
     def _ends(self) -> Iterator[Sample]:
         """Nothing where the state is damaged: `/healthz` says so, and the other numbers are still true."""
+        from hallmark.wiring.health import expiries  # noqa: PLC0415  see `wiring.application`
+
         with suppress(HallmarkError, OSError):
             for item in expiries(self._layout, self._grpc_certificate):
                 yield Sample(

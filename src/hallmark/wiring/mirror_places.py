@@ -25,14 +25,13 @@ from hallmark.core.trusted_root import TrustedRoot, parse_trusted_root
 from hallmark.errors import HallmarkError, NotFound, RemoteError
 from hallmark.tiledlog.mirror import ReadObjects
 from hallmark.tiledlog.objects import CHECKPOINT
-from hallmark.wiring.layout import Layout
+from hallmark.wiring.layout import Layout, is_url
 from hallmark.wiring.log_sides import (
     MIRROR_FILE,
     HttpObjects,
     LogIdentity,
     find_folders,
     identify_log,
-    is_url,
     open_folder,
     pinned_in,
 )

@@ -13,9 +13,8 @@ from hallmark.adapters.storage.sqlite import SqliteHeadStore
 from hallmark.core.keys import parse_public_key
 from hallmark.errors import HallmarkError, Overloaded
 from hallmark.tiledlog.publisher import Publisher
-from hallmark.wiring.checking import CT_LOG
 from hallmark.wiring.health import expiries
-from hallmark.wiring.layout import InstanceFile, Layout
+from hallmark.wiring.layout import CT_LOG, InstanceFile, Layout
 from hallmark.wiring.logs import OpenLog, open_ctlog
 from hallmark.wiring.outside import (
     check_mirrors_show,

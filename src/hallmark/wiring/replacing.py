@@ -25,8 +25,7 @@ from hallmark.ctlog.signer import CtLogSigner
 from hallmark.durable_files import sync_path, write_durably
 from hallmark.tiledlog.log import create_log, end_log
 from hallmark.trustroot.client_files import SIGNING_CONFIG_TARGET, TRUSTED_ROOT_TARGET, tuf_targets
-from hallmark.wiring.checking import CT_LOG
-from hallmark.wiring.layout import Layout
+from hallmark.wiring.layout import CT_LOG, Layout
 from hallmark.wiring.logs import STATIC_CT, OpenLog
 from hallmark.wiring.mirror_places import LostLog
 from hallmark.wiring.place import restoring, written_at

@@ -23,9 +23,9 @@ from hallmark.tiledlog.presence import check_presence
 from hallmark.tiledlog.publisher import Publisher
 from hallmark.tiledlog.replay import Replay
 from hallmark.tiledlog.witnessing import Cosigned, Prove
-from hallmark.wiring.checking import CT_LOG, log_names, open_log
+from hallmark.wiring.checking import log_names, open_log
 from hallmark.wiring.entry_rules import rules_of
-from hallmark.wiring.layout import Layout
+from hallmark.wiring.layout import CT_LOG, Layout
 from hallmark.wiring.log_sides import find_read_sides
 from hallmark.wiring.logs import OpenLog, open_ctlog
 from hallmark.wiring.mirror_places import Known, LostLog, ask_places

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hallmark.adapters.keys.file import read_key
 from hallmark.errors import ConfigurationError
 from hallmark.tlog.config import TlogConfig
-from hallmark.wiring.log_sides import is_url
+from hallmark.wiring.layout import is_url
 
 MAX_SETTINGS_BYTES: Final = 64 * 1024
 _SCHEME: Final = re.compile("[A-Za-z][A-Za-z0-9+.-]*://|file:")  # RFC 3986 section 3.1

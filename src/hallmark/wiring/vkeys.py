@@ -5,8 +5,7 @@ import msgspec
 from hallmark.adapters.keys.file import read_key
 from hallmark.core.keys import parse_public_key
 from hallmark.core.vkey import ctlog_vkey, log_vkey
-from hallmark.wiring.checking import CT_LOG
-from hallmark.wiring.layout import Layout
+from hallmark.wiring.layout import CT_LOG, Layout
 from hallmark.wiring.shards import ShardTable, open_shard
 
 
