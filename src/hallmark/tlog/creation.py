@@ -29,19 +29,6 @@ class EntryCreator:
         What comes of it is noted for the connection.
         """
         try:
-            appended = await self._create(receive, hold)
-        except Refused as refused:
-            if refused.answer.status < INTERNAL_ERROR[0]:
-                self._standing.refused(connection)
-            raise
-        if appended.duplicate:  # it cost as much as an entry
-            self._standing.refused(connection)
-        else:
-            self._standing.accepted(connection)
-        return appended
-
-    async def _create(self, receive: Callable[[], Awaitable[Submission]], hold: Hold) -> Appended:
-        try:
             # a caller may wait long for its commit; what it has sent is let go before
             entry = await self._check(receive)
             hold.let_go()
@@ -49,14 +36,23 @@ class EntryCreator:
         except HallmarkError as error:
             if isinstance(error, InvalidProof):
                 self._metrics.proof_failures.add()
-            raise Refused(self._refusal(error)) from None
-        except Refused:
-            raise
+            raise self._noted(Refused(self._refusal(error)), connection) from None
+        except Refused as refused:
+            raise self._noted(refused, connection) from None
         except Exception as error:  # noqa: BLE001  the caller gets a plain 500, the server's log the reason
             raise Refused(_unexpected(error)) from None
-        if not appended.duplicate:
+        if appended.duplicate:  # it cost as much as an entry
+            self._standing.refused(connection)
+        else:
+            self._standing.accepted(connection)
             self._metrics.added(entry.kind)
         return appended
+
+    def _noted(self, refused: Refused, connection: Hashable) -> Refused:
+        """Note a refusal for the connection, unless it is the server's own fault."""
+        if refused.answer.status < INTERNAL_ERROR[0]:
+            self._standing.refused(connection)
+        return refused
 
     async def _check(self, receive: Callable[[], Awaitable[Submission]]) -> CheckedEntry:
         self._service.check_open()

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -88,16 +88,20 @@ class TlogService:
         if self.config.read_only:
             raise Frozen("the log is read-only", code="read_only")
 
-    async def read(self, submission: Submission) -> CheckedEntry | DsseRequest:
+    def read(self, submission: Submission) -> Awaitable[CheckedEntry | DsseRequest]:
         """Read what was submitted, and check it where it is a hashedrekord: one piece of work.
 
         Raises `MalformedInput` or `InvalidSignature` with the code of the check that failed, and
         `Overloaded`.
         """
-        if submission.size <= LIGHT_BYTES:
-            if submission.flow is None:
-                return await self.turns.light(lambda: self._read(submission))
-            return await self.turns.heavy(lambda: self._read(submission), submission.flow)
+        work = partial(self._read, submission)
+        if submission.size > LIGHT_BYTES:
+            return self._read_large(submission)
+        if submission.flow is None:
+            return self.turns.light(work)
+        return self.turns.heavy(work, submission.flow)
+
+    async def _read_large(self, submission: Submission) -> CheckedEntry | DsseRequest:
         with self.heavy.entered(submission.peer, submission.size):
             return await self.turns.heavy(lambda: self._read(submission), f"{ENVELOPES} {submission.peer}")
 
