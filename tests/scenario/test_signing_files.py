@@ -325,7 +325,7 @@ class TestManyFiles:
             sign = ["sign", "--trust-config", str(file), *map(str, files)]
             done = machine.run(*sign, exit_code=6)
         failed = done.stderr.count("error: ")
-        assert 8 <= failed <= 8 + 4
+        assert 8 <= failed < 40 - good  # those that had begun when it was enough are told too
         assert done.stdout.count("signed ") == good
         left = 40 - good - failed
         assert f"{left} more files were not tried, {good} of 40 files are signed" in done.stderr
