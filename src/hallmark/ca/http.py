@@ -5,10 +5,10 @@ null are ignored, and the content type of a request does not matter. Statuses an
 clients know; the reason behind a message stands in the error's details.
 """
 
-import functools
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from hallmark.ca.possession import KeyAndProof, SigningRequestCsr, SubjectKey
 from hallmark.ca.service import CertificateAuthority, IssuedChain, token_flow
-from hallmark.core.encoding.json_document import check_names, count_values
+from hallmark.core.encoding.json_document import decode_value
 from hallmark.core.encoding.protojson import parse_bytes
 from hallmark.errors import HallmarkError, MalformedInput, Overloaded, Unauthenticated
 from hallmark.web.asgi import (
@@ -113,8 +113,8 @@ def hot_routes(service: CertificateAuthority) -> dict[str, App]:
     """Give the calls that issue as raw ASGI callables, by path."""
     intake = _Intake(service)
     return {
-        "/api/v2/signingCert": _AuthorityRoute("POST", functools.partial(_sign_v2, intake)),
-        "/api/v1/signingCert": _AuthorityRoute("POST", functools.partial(_sign_v1, intake)),
+        "/api/v2/signingCert": _AuthorityRoute("POST", partial(_sign_v2, intake)),
+        "/api/v1/signingCert": _AuthorityRoute("POST", partial(_sign_v1, intake)),
     }
 
 
@@ -131,10 +131,7 @@ def routes(service: CertificateAuthority, hot: Mapping[str, App] | None = None) 
     }
     return [
         *(Route(path, app) for path, app in hot.items()),
-        *(
-            Route(path, _AuthorityRoute("GET", functools.partial(_give, answer)))
-            for path, answer in fixed.items()
-        ),
+        *(Route(path, _AuthorityRoute("GET", partial(_give, answer))) for path, answer in fixed.items()),
     ]
 
 
@@ -168,10 +165,6 @@ class _RequestV1(msgspec.Struct, frozen=True):
     csr: str | None = msgspec.field(default=None, name="certificateSigningRequest")
 
 
-_decode_v2: Final = msgspec.json.Decoder(_RequestV2).decode
-_decode_v1: Final = msgspec.json.Decoder(_RequestV1).decode
-
-
 class _Intake:
     """What stands before the authority: bounds on bodies and on calls."""
 
@@ -188,7 +181,7 @@ class _Intake:
         """
         return self._gate.entered(peer_of(scope) or token_flow(token))
 
-    async def read(self, decode: Callable[[bytes], _T], scope: Scope, receive: Receive) -> _T:
+    async def read(self, kind: type[_T], scope: Scope, receive: Receive) -> _T:
         """Read the request's body as a message."""
         flow = f"certificates {peer_of(scope)}"
         await self.service.turns.arrive(flow)
@@ -200,7 +193,7 @@ class _Intake:
                 seconds=self._config.body_timeout,
                 announced=content_length(scope),
             )
-            return await self.service.turns.heavy(lambda: _decode(decode, body), flow)
+            return await self.service.turns.heavy(partial(_decode, kind, body), flow)
 
 
 async def _give(answer: _Answer, _scope: Scope, _receive: Receive) -> _Answer:
@@ -208,7 +201,7 @@ async def _give(answer: _Answer, _scope: Scope, _receive: Receive) -> _Answer:
 
 
 async def _sign_v2(intake: _Intake, scope: Scope, receive: Receive) -> _Answer:
-    request = await intake.read(_decode_v2, scope, receive)
+    request = await intake.read(_RequestV2, scope, receive)
     credentials = request.credentials or _Credentials()
     token = credentials.token or credentials.token_snake or _bearer_token(scope)
     with intake.entered(scope, token):
@@ -218,7 +211,7 @@ async def _sign_v2(intake: _Intake, scope: Scope, receive: Receive) -> _Answer:
 
 
 async def _sign_v1(intake: _Intake, scope: Scope, receive: Receive) -> _Answer:
-    request = await intake.read(_decode_v1, scope, receive)
+    request = await intake.read(_RequestV1, scope, receive)
     subject: SubjectKey
     if request.csr:
         subject = SigningRequestCsr(parse_bytes(request.csr, what="certificateSigningRequest"))
@@ -252,15 +245,12 @@ def _bearer_token(scope: Scope) -> str:
     return value.decode("latin-1").replace("Bearer ", "", 1)
 
 
-def _decode(decode: Callable[[bytes], _T], body: bytes) -> _T:
-    if count_values(body) > MAX_VALUES:
-        raise MalformedInput(f"the body has more than {MAX_VALUES} values")
+def _decode(kind: type[_T], body: bytes) -> _T:
+    value = decode_value(body, what="the signing request", max_bytes=len(body), max_values=MAX_VALUES)
     try:
-        decoded = decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
         raise MalformedInput(f"the body is not a signing request: {error}") from None
-    check_names(body, what="the signing request")
-    return decoded
 
 
 def _print_chain(issued: IssuedChain) -> bytes:

@@ -112,13 +112,7 @@ def _serve(
     options: Options,
 ) -> None:
     layout, instance = running.layout, running.instance
-    publishing = Publishing(
-        layout,
-        instance,
-        on_failure=_fail,
-        mirrors=options.settings.mirrors,
-        grpc_certificate=options.settings.grpc.tls_certificate,
-    )
+    publishing = Publishing(layout, instance, on_failure=_fail, settings=options.settings)
     publishing.recover()
     supervisor.serve()
     stopping.serve_on()

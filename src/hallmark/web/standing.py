@@ -23,7 +23,7 @@ class Standing:
     def flow(self, connection: Hashable) -> str | None:
         """Name the flow that a connection's work waits in, see `web.turns`; None where it goes first."""
         record = self._records.get(connection, 0)
-        if record > 0 and connection is not None:
+        if record > 0:
             return None
         return REFUSED if record < 0 else NEW
 

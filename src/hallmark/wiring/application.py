@@ -236,7 +236,7 @@ def open_application(
     """Open every service of the instance in this directory; raises `ConfigurationError` for damaged state."""
     instance = layout.read_instance()
     process, settings = process or Process(), settings or Settings()
-    tls = settings.grpc.tls_certificate
+    certificate = settings.grpc.tls_certificate
     metrics = InstanceMetrics(Meter(FAMILIES, memory=process.metrics_memory, slot=process.slot))
     bounds = WriteBounds(settings.tlog.max_body_bytes_in_flight)
     opening = TlogOpening(layout, instance, metrics, settings.tlog, on_failure, [], ReadLoad(), bounds)
@@ -254,10 +254,10 @@ def open_application(
         **{f"/ctlog{path}": app for path, app in ctlog_hot.items()},
     }
     routes: list[BaseRoute] = [
-        *health_routes(lambda: _examine(layout, tls)),
+        *health_routes(lambda: _examine(layout, certificate)),
         *parts.well_known(),
         *front_routes(instance.base_url, parts.root_fingerprint),
-        *metrics_routes(metrics.meter, InstanceStates(layout, utc_now, process.family, tls)),
+        *metrics_routes(metrics.meter, InstanceStates(layout, utc_now, process.family, certificate)),
         *tlog_http.routes(tlog, metrics.rekor, opening.load),
         *ca_http.routes(ca, ca_hot),
         *tsa_http.routes(tsa, tsa_hot),

@@ -220,7 +220,7 @@ class _Look:
         except NotFound:
             return False
         for name, log in self._known.logs.items():
-            if _is_signed(note, log):
+            if is_signed(note, log):
                 self._notes.append((name, note))
                 self._ours = True
                 return True
@@ -284,7 +284,8 @@ def _identify(note: bytes, keys: Sequence[PublicKey]) -> LogIdentity | None:
     return found
 
 
-def _is_signed(note: bytes, log: OpenLog) -> bool:
+def is_signed(note: bytes, log: OpenLog) -> bool:
+    """Say whether a note is a checkpoint that this log has signed."""
     try:
         log.signer.verify(note)
     except HallmarkError:

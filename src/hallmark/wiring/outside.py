@@ -19,7 +19,7 @@ from hallmark.tiledlog.publisher import Publisher
 from hallmark.wiring.entry_rules import rules_of
 from hallmark.wiring.layout import Layout
 from hallmark.wiring.logs import OpenLog
-from hallmark.wiring.mirror_places import Known, Shown, ask_places
+from hallmark.wiring.mirror_places import Known, Shown, ask_places, is_signed
 from hallmark.wiring.place import COPY_HINT
 from hallmark.witness.client import Sighting
 from hallmark.witness.gathering import Witnesses
@@ -137,7 +137,7 @@ def look(witnesses: Witnesses | None, log: OpenLog) -> dict[str, Sighting]:
 def check_sighting(sighting: Sighting, log: OpenLog, publisher: Publisher) -> None:
     """Check that the log is no older than what a witness has seen of it; raises `TrustError`."""
     name = f"the witness {sighting.witness}"
-    if sighting.note and _is_signed(sighting.note, log):
+    if sighting.note and is_signed(sighting.note, log):
         publisher.check_signed(sighting.note, f"{name} shows")
         return
     size = _head(log).size
@@ -153,11 +153,3 @@ def check_sighting(sighting: Sighting, log: OpenLog, publisher: Publisher) -> No
 def _head(log: OpenLog) -> LogHead:
     with closing(log.store()) as store:
         return store.head()
-
-
-def _is_signed(note: bytes, log: OpenLog) -> bool:
-    try:
-        log.signer.verify(note)
-    except HallmarkError:
-        return False
-    return True

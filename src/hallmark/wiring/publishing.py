@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -24,11 +24,14 @@ from hallmark.wiring.outside import (
 )
 from hallmark.wiring.place import check_place
 from hallmark.wiring.rotation import freeze_due_shards, trust_locked, write_client_files
+from hallmark.wiring.settings import Settings
 from hallmark.wiring.shards import ShardTable, open_shard
 from hallmark.wiring.witnessing import open_ctlog_witnesses, open_witnesses
 from hallmark.witness.gathering import Witnesses
 
 logger = logging.getLogger("hallmark.publishing")
+
+_DEFAULTS: Final = Settings()
 
 _PASS_SECONDS: Final = 0.1
 _CHORE_PASSES: Final = 600  # about a minute
@@ -62,11 +65,9 @@ class Publishing:
         instance: InstanceFile,
         *,
         on_failure: Callable[[BaseException], None],
-        mirrors: Sequence[str] = (),
-        grpc_certificate: str | None = None,
+        settings: Settings = _DEFAULTS,
     ) -> None:
-        self._grpc_certificate = grpc_certificate
-        self._mirrors = mirrors
+        self._settings = settings
         self._layout = layout
         self._instance = instance
         self._shards = ShardTable(layout)
@@ -91,7 +92,7 @@ class Publishing:
             item.publisher.recover()
             check_newest_entries(item.log)
         logs = {item.name: (item.log, item.publisher) for item in items}
-        check_mirrors_show(self._layout, self._mirrors, logs)
+        check_mirrors_show(self._layout, self._settings.mirrors, logs)
         for item in items:
             check_witnesses_saw(item.witnesses, item.log, item.publisher)
         self._chore()
@@ -156,7 +157,7 @@ class Publishing:
 
     def _announce(self, now: datetime) -> None:
         """Say of each thing that ends soon, or has ended, how long it lasts, whenever that changes."""
-        for expiry in expiries(self._layout, self._grpc_certificate):
+        for expiry in expiries(self._layout, self._settings.grpc.tls_certificate):
             check = expiry.check(now)
             if (check.soon or not check.ok) and self._announced.get(check.check) != check.found:
                 logger.log(logging.WARNING if check.ok else logging.ERROR, "%s %s", check.check, check.found)

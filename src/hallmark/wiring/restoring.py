@@ -198,7 +198,7 @@ class _Restoring:
     def check_history(self, places: Sequence[str]) -> None:
         """Check that no place has another history of this log; raises `TrustError` (`log_inconsistent`).
 
-        Nothing is written. Damage is not looked at: another source may mend it.
+        Nothing is written. Damage is not looked at: another source may have it whole.
         """
         for source in self._sources(places):
             try:
@@ -223,7 +223,7 @@ class _Restoring:
     def _bring_in_all(self, sources: Sequence[_Source], progress: Progress) -> int:
         """Take from the sources what they have, the newest first; counts the objects.
 
-        One that is damaged itself is in nobody's way as long as another is not. The log's own published part
+        One that is damaged itself does not matter as long as another is whole. The log's own published part
         comes last: it too may be ahead of the database.
         """
         counts: list[int] = []
@@ -340,7 +340,9 @@ def _check_places(layout: Layout, places: Sequence[str]) -> tuple[LostLog, ...]:
     logs = {name: open_log(layout, name) for name in log_names(layout)}
     found = ask_places(Known(layout, logs), places, _ASK_SECONDS) if places else ()
     for shown in found:
-        if shown.is_empty and shown.failure is not None:
+        # one that stopped answering may have shown only a part: it could still rule something out
+        stopped = shown.failure is not None and shown.failure.code == "service_unreachable"
+        if shown.failure is not None and (stopped or shown.is_empty):
             raise shown.failure
         if shown.is_empty:
             raise ConfigurationError(
