@@ -3,10 +3,9 @@
 import os
 import shutil
 import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from tests.support.served_folder import served_folder
 from tests.support.silent import SilentServer
 from tests.support.site import LOGS, Site
 
@@ -43,34 +42,22 @@ def snapshot(site):
 @pytest.fixture
 def served(snapshot):
     """The URL of the mirrors."""
-    handler = partial(SimpleHTTPRequestHandler, directory=str(snapshot.mirror))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def settings(site: Site, *mirrors: str) -> tuple[str, str]:
-    path = site.folder / "settings.toml"
-    path.write_text(f"mirrors = {list(mirrors)}\n")
-    return "--config", str(path)
+    with served_folder(snapshot.mirror) as url:
+        yield url
 
 
 @pytest.mark.parametrize("log", LOGS)
 def test_a_log_that_its_mirror_has_more_of_does_not_start(snapshot, log):
-    assert snapshot.refused(*settings(snapshot, f"mirror/{log}")) == "log_behind_its_checkpoint"
+    assert snapshot.refused(*snapshot.asking(f"mirror/{log}")) == "log_behind_its_checkpoint"
 
 
 def test_a_mirror_is_asked_over_http(snapshot, served):
-    assert snapshot.refused(*settings(snapshot, f"{served}/tlog")) == "log_behind_its_checkpoint"
-    assert snapshot.refused(*settings(snapshot, served)) == "log_behind_its_checkpoint"
+    assert snapshot.refused(*snapshot.asking(f"{served}/tlog")) == "log_behind_its_checkpoint"
+    assert snapshot.refused(*snapshot.asking(served)) == "log_behind_its_checkpoint"
 
 
 def test_one_mirror_that_is_ahead_is_enough(snapshot):
-    options = settings(snapshot, "old-mirror", "mirror")
+    options = snapshot.asking("old-mirror", "mirror")
     assert snapshot.refused(*options) == "log_behind_its_checkpoint"
 
 
@@ -82,7 +69,7 @@ def test_mirrors_that_are_not_ahead_or_do_not_answer_stop_nothing_and_are_told_a
     foreign.copy_to_mirror()
     foreign.stop()
     snapshot.start(
-        *settings(snapshot, "old-mirror", "old-mirror/tlog", "http://127.0.0.1:1", "empty", "other/mirror")
+        *snapshot.asking("old-mirror", "old-mirror/tlog", "http://127.0.0.1:1", "empty", "other/mirror")
     )
     told = (snapshot.folder / "up.log").read_text()
     assert "http://127.0.0.1:1 cannot be asked for checkpoints: " in told
@@ -94,7 +81,7 @@ def test_mirrors_that_are_not_ahead_or_do_not_answer_stop_nothing_and_are_told_a
 
 def test_a_mirror_that_is_silent_is_asked_once_and_keeps_no_other_from_being_asked(snapshot):
     with SilentServer() as one, SilentServer() as two:
-        snapshot.start(*settings(snapshot, one.url, two.url))
+        snapshot.start(*snapshot.asking(one.url, two.url))
     assert max(one.connections, two.connections) == 1  # not once for every log
     told = (snapshot.folder / "up.log").read_text()
     for server in (one, two):
@@ -106,24 +93,12 @@ def test_all_mirrors_are_asked_at_once(snapshot, monkeypatch):
     monkeypatch.setattr(mirror_places, "ASK_SECONDS", 60.0)
     met = threading.Barrier(2)
 
-    class Meeting(SimpleHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path == "/checkpoint":
-                met.wait(timeout=30)
-            super().do_GET()
+    def meeting(path: str) -> bool:
+        return path != "/checkpoint" or met.wait(timeout=30) >= 0
 
-    handler = partial(Meeting, directory=str(snapshot.mirror))
-    servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler) for _ in range(2)]
-    threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in servers]
-    for thread in threads:
-        thread.start()
-    urls = [f"http://127.0.0.1:{server.server_port}" for server in servers]
-    found = ask_places(known(snapshot), urls, 60)
+    with served_folder(snapshot.mirror, meeting) as one, served_folder(snapshot.mirror, meeting) as two:
+        found = ask_places(known(snapshot), [one, two], 60)
     assert [(shown.failure, {name for name, _ in shown.notes}) for shown in found] == [(None, set(LOGS))] * 2
-    for server, thread in zip(servers, threads, strict=True):
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_what_was_not_answered_in_time_is_not_waited_for(snapshot):
@@ -143,7 +118,7 @@ def test_a_mirror_of_another_history_stops_the_start(snapshot):
     snapshot.sign("third")  # the fork that nobody could prevent here
     snapshot.sign("fourth")
     snapshot.stop()
-    error = snapshot.refusal(*settings(snapshot, "mirror"))
+    error = snapshot.refusal(*snapshot.asking("mirror"))
     assert error["code"] == "log_inconsistent"
     assert "hallmark log restore --data DIR --replace-logs, without --from" in error["hint"]
     assert "take it out of `mirrors`" in error["hint"]
@@ -162,4 +137,4 @@ def test_what_stands_in_the_place_of_a_checkpoint_is_not_read_and_stops_nothing(
         os.mkfifo(checkpoint)
     else:
         checkpoint.mkdir()
-    snapshot.start(*settings(snapshot, "odd"))
+    snapshot.start(*snapshot.asking("odd"))

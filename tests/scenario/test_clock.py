@@ -4,7 +4,6 @@ import json
 from datetime import timedelta
 
 import pytest
-from tests.support.instance import RunningInstance
 from tests.support.loopback import LoopbackServer, Reply, in_turn
 from tests.support.machine import Machine
 from tests.support.stepped_clock import SteppedClock
@@ -14,14 +13,6 @@ from hallmark.client.http import HttpClient, ServerClock
 from hallmark.errors import ConfigurationError, RemoteError, TrustError
 
 EMAIL = "alice@example.com"
-
-
-@pytest.fixture(scope="module")
-def instance(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    running = RunningInstance(tmp_path_factory.mktemp("data") / "instance", home)
-    yield running
-    assert running.stop() == 0
 
 
 @pytest.mark.parametrize(

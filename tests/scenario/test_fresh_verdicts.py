@@ -6,21 +6,12 @@ import socket
 import time
 
 import pytest
-from tests.support.instance import RunningInstance
 from tests.support.machine import Machine
 
 from hallmark.cli.bounded import run_bounded
 from hallmark.errors import RemoteError
 
 EMAIL = "alice@example.com"
-
-
-@pytest.fixture(scope="module")
-def instance(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    running = RunningInstance(tmp_path_factory.mktemp("data") / "instance", home)
-    yield running
-    assert running.stop() == 0
 
 
 @pytest.fixture

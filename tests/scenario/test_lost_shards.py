@@ -2,11 +2,9 @@
 
 import json
 import shutil
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from tests.support.served_folder import served_folder
 from tests.support.site import LOGS, Site, mirror_all
 
 from hallmark.core.trusted_root import parse_trusted_root
@@ -42,20 +40,8 @@ def rotated(site):
 @pytest.fixture
 def served(rotated):
     """The URL of the mirror."""
-    handler = partial(SimpleHTTPRequestHandler, directory=str(rotated.mirror))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def settings(site: Site, *mirrors: str) -> tuple[str, str]:
-    path = site.folder / "settings.toml"
-    path.write_text(f"mirrors = {list(mirrors)}\n")
-    return "--config", str(path)
+    with served_folder(rotated.mirror) as url:
+        yield url
 
 
 def set_mirrors_to_first_log(site: Site) -> None:
@@ -71,7 +57,7 @@ def test_an_instance_does_not_start_beside_a_shard_that_it_does_not_know(rotated
     if place == "lost":
         for log in LOGS:
             shutil.rmtree(rotated.folder / "lost" / log)
-    assert rotated.refused(*settings(rotated, place)) == "log_behind_its_checkpoint"
+    assert rotated.refused(*rotated.asking(place)) == "log_behind_its_checkpoint"
 
 
 def test_an_unknown_shard_is_found_over_http_whether_the_mirror_is_whole_or_of_the_shard_alone(
@@ -79,7 +65,7 @@ def test_an_unknown_shard_is_found_over_http_whether_the_mirror_is_whole_or_of_t
 ):
     set_mirrors_to_first_log(rotated)
     for place in (served, f"{served}/shards/2"):
-        assert rotated.refused(*settings(rotated, place)) == "log_behind_its_checkpoint"
+        assert rotated.refused(*rotated.asking(place)) == "log_behind_its_checkpoint"
 
 
 @pytest.mark.parametrize("missing", [MAX_MISSING_SHARDS - 1, MAX_MISSING_SHARDS])
@@ -94,7 +80,7 @@ def test_an_unknown_shard_is_looked_for_beyond_a_few_that_a_mirror_lacks(rotated
 def test_a_mirror_without_the_unknown_shard_stops_nothing(rotated):
     set_mirrors_to_first_log(rotated)
     shutil.rmtree(rotated.mirror / "shards")
-    rotated.start(*settings(rotated, "mirror"))
+    rotated.start(*rotated.asking("mirror"))
 
 
 def test_a_shard_of_another_instance_under_the_same_names_stops_nothing(rotated):
@@ -104,7 +90,7 @@ def test_a_shard_of_another_instance_under_the_same_names_stops_nothing(rotated)
     made.tool.run("log", "rotate", "--data", str(made.data))
     mirror_all(made)
     made.stop()
-    rotated.start(*settings(rotated, "other/mirror"))
+    rotated.start(*rotated.asking("other/mirror"))
     told = (rotated.folder / "up.log").read_text()
     assert "other/mirror shows a checkpoint of the log 127.0.0.1 with another key" in told
     assert "other/mirror shows a checkpoint of the log 2.127.0.0.1 with another key" in told
@@ -118,6 +104,13 @@ def test_restoring_names_the_unknown_shard_whatever_is_said_of_newer_entries(rot
     assert f"log id {root.tlogs[1].log_id.hex()}" in error["message"]
     assert "--replace-logs" in error["hint"]
     assert rotated.refused() == "restore_unfinished"
+
+
+def test_a_place_that_stops_answering_rules_nothing_out(rotated):
+    """It has the logs that are known, and might have had the shard that is not."""
+    with served_folder(rotated.mirror, lambda path: "/shards/" not in path) as url:
+        error = rotated.restore("--from", url, "--nothing-newer-exists")["error"]
+    assert (error["code"], error["exitCode"]) == ("service_unreachable", 6)
 
 
 def test_an_instance_that_serves_is_asked_as_a_mirror_is(rotated):
@@ -148,7 +141,7 @@ def test_the_shard_after_a_lost_one_has_a_number_of_its_own_and_the_lost_key_sta
     ]
     assert (root.tlogs[1].key, root.tlogs[1].log_id) == (lost.tlogs[1].key, lost.tlogs[1].log_id)
     assert root.tlogs[1].valid_for.end is not None
-    rotated.start(*settings(rotated, "mirror"))
+    rotated.start(*rotated.asking("mirror"))
     rotated.sign("third")
     for name in ("first", "second", "third"):
         rotated.verify(name)

@@ -6,21 +6,12 @@ import time
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.scenario.test_fresh_verdicts import without_network
-from tests.support.instance import RunningInstance
 from tests.support.machine import Machine
 from tests.support.stepped_clock import SteppedClock
 
 from hallmark.core.cosignature import cosigner_vkey
 
 EMAIL = "alice@example.com"
-
-
-@pytest.fixture(scope="module")
-def instance(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    running = RunningInstance(tmp_path_factory.mktemp("data") / "instance", home)
-    yield running
-    assert running.stop() == 0
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 
 import msgspec
 import pytest
-from tests.support.instance import HALLMARK, RunningInstance
+from tests.support.instance import HALLMARK
 from tests.support.loopback import LoopbackServer, Reply, in_turn
 from tests.support.machine import Machine
 
@@ -21,14 +21,6 @@ from hallmark.errors import ConfigurationError, RemoteError
 
 EMAIL = "alice@example.com"
 TIMESTAMP = {"Content-Type": "application/timestamp-query"}
-
-
-@pytest.fixture(scope="module")
-def instance(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    running = RunningInstance(tmp_path_factory.mktemp("data") / "instance", home)
-    yield running
-    assert running.stop() == 0
 
 
 @pytest.fixture(scope="module")

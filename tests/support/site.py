@@ -73,6 +73,12 @@ class Site:
         assert done.returncode == (0 if answer["ok"] else answer["error"]["exitCode"])
         return answer
 
+    def asking(self, *mirrors: str) -> tuple[str, str]:
+        """Write settings that name these mirrors; gives the options for them."""
+        path = self.folder / "settings.toml"
+        path.write_text(f"mirrors = {list(mirrors)}\n")
+        return "--config", str(path)
+
     def sizes(self) -> dict[str, int]:
         done = self.tool.run("log", "fsck", "--data", str(self.data), "--json")
         return {name: log["size"] for name, log in json.loads(done.stdout)["logs"].items()}

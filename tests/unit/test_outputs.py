@@ -5,6 +5,7 @@ import resource
 from pathlib import Path
 
 import pytest
+from tests.support.steps_of_files import syncs_of
 
 from hallmark.client import outputs as outputs_module
 from hallmark.client.outputs import RESERVED_BYTES, Outputs
@@ -114,17 +115,7 @@ def test_the_room_is_there_before_the_work_begins(tmp_path, outputs, descriptors
 
 
 def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch, outputs):
-    steps = []
-
-    class Watched:
-        def __getattr__(self, name):
-            return getattr(os, name)
-
-        def fsync(self, descriptor):
-            os.fsync(descriptor)
-            steps.append((os.fstat(descriptor).st_size, (tmp_path / "a").exists()))
-
-    monkeypatch.setattr(outputs_module, "os", Watched())
+    steps = syncs_of(outputs_module, tmp_path / "a", monkeypatch)
     written(outputs, tmp_path / "a")
     assert steps == [(len(b"data"), False)]
 

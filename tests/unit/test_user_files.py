@@ -1,9 +1,9 @@
 """Files of the user: written whole or not at all, nothing left behind, and errors that say what happened."""
 
-import os
 from pathlib import Path
 
 import pytest
+from tests.support.steps_of_files import syncs_of
 
 from hallmark.client import files as files_module
 from hallmark.client.contexts import change_contexts, load_contexts
@@ -39,17 +39,7 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path):
 
 
 def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
-    steps = []
-
-    class Watched:
-        def __getattr__(self, name):
-            return getattr(os, name)
-
-        def fsync(self, descriptor):
-            os.fsync(descriptor)
-            steps.append((os.fstat(descriptor).st_size, (tmp_path / "file").exists()))
-
-    monkeypatch.setattr(files_module, "os", Watched())
+    steps = syncs_of(files_module, tmp_path / "file", monkeypatch)
     write_file(tmp_path / "file", b"content")
     assert steps == [(len(b"content"), False)]
 
