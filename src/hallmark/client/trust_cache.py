@@ -47,7 +47,7 @@ def load_trust(fingerprint: str, folder: Path | None = None) -> KeptTrust | None
     """Read the material kept for a root, unverified; None where there is none that is whole."""
     path = _path(fingerprint, folder)
     try:
-        if not path.is_file():  # a pipe in its place would never end
+        if not path.is_file():  # reading a pipe in its place would never end
             return None
         data = read_file(path, max_bytes=_MAX_BYTES)
         digest, content = data[:_DIGEST_SIZE], data[_DIGEST_SIZE + 1 :]

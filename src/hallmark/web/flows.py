@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class Flows(Generic[T]):
-    """Items that wait; who pushes a thousand into one flow delays himself."""
+    """Items that wait; a thousand in one flow delay each other and no other flow."""
 
     def __init__(self) -> None:
         self._flows: OrderedDict[str, deque[T]] = OrderedDict()

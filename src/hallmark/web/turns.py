@@ -5,8 +5,8 @@ Light pieces are those of callers who have shown that they append entries (`web.
 come. All else is heavy, whatever it takes: it gets through whatever comes, but where light pieces came too,
 as much time is left after it as it took, for them and for the committing thread, which they wait for.
 
-What waits among the heavy ones has the name of a flow, and every flow has its turn: who sends a thousand
-requests under one name delays himself.
+What waits among the heavy ones has the name of a flow, and every flow has its turn: a thousand requests under
+one name delay each other only.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Messages that are none, told to their sender alone.
+"""Messages that do not parse, reported to their sender alone.
 
 Where grpcio itself parses what a client sent, damaged bytes fill the server's log with a traceback for each
 call, and the client gets `UNKNOWN`. So the services of other packages are served through handlers that parse.
